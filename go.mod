@@ -1,0 +1,3 @@
+module tufboot
+
+go 1.26
