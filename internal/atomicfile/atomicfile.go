@@ -1,0 +1,88 @@
+// Package atomicfile replaces a file so that a reader, or a machine that loses
+// power at any moment, finds the old content or the new, whole.
+//
+// The order is the argument: write a temporary file beside the target, fsync
+// it (the bytes are on the device before the name is), rename it over the
+// target (atomic by POSIX), fsync the folder (the name is on the device).
+// It is not for the ESP: FAT has no atomic rename (see package grub).
+package atomicfile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// TempPrefix starts the name of every temporary file that this package makes,
+// so that what a crash left behind can be recognised and removed.
+const TempPrefix = ".tufboot-tmp-"
+
+// Write replaces the file at path with data and the given permissions.
+func Write(path string, data []byte, perm os.FileMode) error {
+	return WriteFrom(path, perm, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteFrom replaces the file at path with what fill writes. If fill or any
+// step fails, the old content stays and no temporary file is left.
+func WriteFrom(path string, perm os.FileMode, fill func(io.Writer) error) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, TempPrefix)
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("replace %s: %w", path, err)
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if err := f.Chmod(perm); err != nil {
+		return err
+	}
+	if err := fill(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// SyncDir makes the names in a folder durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
+}
+
+// RemoveTemp removes what crashed writers left in dir. Call it only while no
+// other writer can be at work there.
+func RemoveTemp(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, TempPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("remove left-over temporary file: %w", err)
+		}
+	}
+	return nil
+}

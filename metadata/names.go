@@ -1,0 +1,112 @@
+package metadata
+
+import (
+	"encoding/hex"
+	"fmt"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// The files of a release, in a repository and in a slot.
+const (
+	ManifestFile  = "release.json"
+	KernelFile    = "vmlinuz"
+	InitramfsFile = "initramfs"
+)
+
+// The two folders of a repository, relative to its base address.
+const (
+	MetadataDir = "metadata"
+	TargetsDir  = "targets"
+)
+
+var (
+	versionForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_~-]{0,63}$`)
+	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+	segmentForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_~-]{0,127}$`)
+)
+
+// CheckVersion reports whether v can be a release's version: 1 to 64
+// characters of A-Z a-z 0-9 . + _ ~ -, the first a letter or digit.
+func CheckVersion(v string) error {
+	if !versionForm.MatchString(v) {
+		return fmt.Errorf("version %q: use 1 to 64 of A-Z a-z 0-9 . + _ ~ -, starting with a letter or digit: %w", v, ErrFormat)
+	}
+	return nil
+}
+
+// CheckArch reports whether arch can name an architecture (as Go names it:
+// amd64, arm64, ...).
+func CheckArch(arch string) error {
+	if !nameForm.MatchString(arch) {
+		return fmt.Errorf("architecture %q: use 1 to 32 of a-z 0-9 _ -: %w", arch, ErrFormat)
+	}
+	return nil
+}
+
+// CheckChannel reports whether name can name a channel.
+func CheckChannel(name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("channel %q: use 1 to 32 of a-z 0-9 _ -: %w", name, ErrFormat)
+	}
+	return nil
+}
+
+// CheckTarget reports whether name is a target name that is safe as a relative
+// path and in a URL: segments of A-Z a-z 0-9 . + _ ~ - joined by "/".
+func CheckTarget(name string) error {
+	if !filepath.IsLocal(name) || path.Clean(name) != name {
+		return fmt.Errorf("target name %q is not a clean relative path: %w", name, ErrFormat)
+	}
+	for segment := range strings.SplitSeq(name, "/") {
+		if !segmentForm.MatchString(segment) {
+			return fmt.Errorf("target name %q: %q is not allowed: %w", name, segment, ErrFormat)
+		}
+	}
+	return nil
+}
+
+// CheckCmdline reports whether s can be a release's kernel command line.
+// Quotes and backslashes are refused because GRUB escapes them on their way to
+// the kernel (grub-core/lib/cmdline.c), which then reads something else; control
+// characters because the command line is one line.
+func CheckCmdline(s string) error {
+	const limit = 1024
+	if len(s) > limit {
+		return fmt.Errorf("kernel command line has %d bytes, more than %d: %w", len(s), limit, ErrFormat)
+	}
+	for _, r := range s {
+		if r < ' ' || r > '~' || strings.ContainsRune(`"'\`, r) {
+			return fmt.Errorf("kernel command line: character %q cannot be passed through GRUB: %w", r, ErrFormat)
+		}
+	}
+	return nil
+}
+
+func checkSHA256(s string) error {
+	if b, err := hex.DecodeString(s); err != nil || len(b) != 32 || strings.ToLower(s) != s {
+		return fmt.Errorf("SHA-256 %q is not 64 lower-case hex digits: %w", s, ErrFormat)
+	}
+	return nil
+}
+
+// ChannelTarget returns the target name of a channel file.
+func ChannelTarget(channel string) string {
+	return "channels/" + channel + ".json"
+}
+
+// ReleaseTarget returns the target name of one file of a release; file is one
+// of ManifestFile, KernelFile and InitramfsFile.
+func ReleaseTarget(version, arch, file string) string {
+	return path.Join("releases", version, arch, file)
+}
+
+// HashedPath returns where a target's bytes lie below TargetsDir in a
+// repository with consistent snapshots: the digest goes before the base name
+// (TUF specification, section 6.2).
+func HashedPath(target, sha256 string) string {
+	dir, base := path.Split(target)
+	return dir + sha256 + "." + base
+}
