@@ -8,8 +8,10 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -28,15 +30,27 @@ func Write(path string, data []byte, perm os.FileMode) error {
 
 // WriteFrom replaces the file at path with what fill writes. If fill or any
 // step fails, the old content stays and no temporary file is left.
-func WriteFrom(path string, perm os.FileMode, fill func(io.Writer) error) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, TempPrefix)
+func WriteFrom(path string, perm os.FileMode, fill func(io.Writer) error) error {
+	err := WriteNamed(filepath.Dir(path), perm, func(w io.Writer) (string, error) {
+		return path, fill(w)
+	})
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
+	return nil
+}
+
+// WriteNamed writes a file whose name is known only when its content has been
+// written, such as one named after its hash: fill writes the content and
+// returns the path at which it shall appear. The temporary file lies in
+// tempDir, which must be on the file system of that path.
+func WriteNamed(tempDir string, perm os.FileMode, fill func(io.Writer) (path string, err error)) (err error) {
+	f, err := os.CreateTemp(tempDir, TempPrefix)
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("replace %s: %w", path, err)
 			f.Close()
 			os.Remove(f.Name())
 		}
@@ -44,7 +58,8 @@ func WriteFrom(path string, perm os.FileMode, fill func(io.Writer) error) (err e
 	if err := f.Chmod(perm); err != nil {
 		return err
 	}
-	if err := fill(f); err != nil {
+	path, err := fill(f)
+	if err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -56,7 +71,25 @@ func WriteFrom(path string, perm os.FileMode, fill func(io.Writer) error) (err e
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return SyncDir(dir)
+	return SyncDir(filepath.Dir(path))
+}
+
+// MkdirAll makes a folder and its missing parents, as os.MkdirAll does, and
+// makes their names durable.
+func MkdirAll(dir string, perm os.FileMode) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	return SyncDir(parent)
 }
 
 // SyncDir makes the names in a folder durable.

@@ -1,0 +1,44 @@
+// Package repository is the write side of tufboot: it makes, edits, signs and
+// publishes a TUF repository, a folder of static files that any web server or
+// object store can hand out.
+//
+// # Parties and files
+//
+// The release engineer holds the keys (a folder of PEM files, or any other
+// [Signers]) and writes the folder. Nodes, mirrors and caches only read it, at
+// any moment, without a lock.
+//
+//	metadata/N.root.json       who may sign what; clients walk N = 1, 2, 3, ...
+//	metadata/N.targets.json    every target's length and SHA-256
+//	metadata/N.snapshot.json   which targets metadata is current
+//	metadata/timestamp.json    which snapshot is current; the only file that is
+//	                           ever replaced
+//	targets/DIR/SHA256.NAME    the targets, under their hash
+//	.tufboot/                  the lock and unfinished files; never handed out
+//
+// # Order
+//
+// A reader starts from timestamp.json and reads only what that names, so
+// everything that it names must be there first. One publication therefore
+// writes, each file whole or not there (package atomicfile):
+//
+//  1. targets, under names that hold their hash: no reader knows them yet;
+//  2. N.targets.json, then N.snapshot.json, under numbers never used before:
+//     no reader asks for them yet;
+//  3. N.root.json, if it changed: readers see it at once, and it must verify
+//     what timestamp.json names before and after step 4;
+//  4. timestamp.json: from here readers see the new state, all of it.
+//
+// A crash between any two writes leaves the old state for readers, and files
+// that nothing names. The next command starts again from what timestamp.json
+// names. It never writes over a numbered file that a crash left: it takes the
+// next free number, so that a name, once written, never changes its content
+// (which is what lets caches keep them for ever).
+//
+// # Threat
+//
+// Whoever can write the folder, a mirror or the network between, but holds no
+// keys, can at most withhold updates until the timestamp expires, and nodes
+// then report it. What is read back from the folder is verified against its
+// root before anything is built on it.
+package repository

@@ -1,0 +1,71 @@
+package repository
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Reason codes of a [RefusedError]. They are a contract with scripts.
+const (
+	ReasonVersionExists = "version-exists"     // the version is published with other content
+	ReasonChannelMoved  = "channel-differs"    // the channel points to another release
+	ReasonLocked        = "repository-locked"  // another process edits the repository
+	ReasonExists        = "repository-exists"  // there is a repository or keys already
+	ReasonNotEnoughKeys = "not-enough-keys"    // a role's threshold cannot be reached
+	ReasonWrongPassword = "wrong-password"     // a private key cannot be decrypted
+	ReasonKeyType       = "unsupported-key"    // clients cannot verify such a key
+	ReasonThreshold     = "bad-threshold"      // below 1 or above the number of keys
+	ReasonDuplicateKey  = "duplicate-key"      // the same public key twice in a role
+	ReasonNotRepository = "not-a-repository"   // there is no repository in the folder
+	ReasonBadRepository = "invalid-repository" // what is published does not verify
+)
+
+// ErrNoKey is returned by [Signers] that do not hold the private key asked for.
+var ErrNoKey = errors.New("no private key")
+
+// ErrNotFound is wrapped by errors about a target that the repository lacks.
+var ErrNotFound = errors.New("not in the repository")
+
+// RefusedError says that the state of the repository, or a rule, forbids what
+// was asked for. Nothing has changed for readers.
+type RefusedError struct {
+	Reason string // one of the Reason constants
+	Advice string // what the operator can do, a sentence, or ""
+	Err    error
+}
+
+func refuse(reason, advice, format string, args ...any) error {
+	return &RefusedError{Reason: reason, Advice: advice, Err: fmt.Errorf(format, args...)}
+}
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// ExitCode is 3 (refused by policy or state).
+func (e *RefusedError) ExitCode() int { return 3 }
+
+// ReasonCode returns e.Reason.
+func (e *RefusedError) ReasonCode() string { return e.Reason }
+
+// Hint returns e.Advice.
+func (e *RefusedError) Hint() string { return e.Advice }
+
+// InvalidError says that published metadata or a published target is not what
+// its signatures or hashes say.
+type InvalidError struct {
+	Reason string // such as ReasonBadRepository or "metadata-expired"
+	Err    error
+}
+
+func invalid(format string, args ...any) error {
+	return &InvalidError{Reason: ReasonBadRepository, Err: fmt.Errorf(format, args...)}
+}
+
+func (e *InvalidError) Error() string { return e.Err.Error() }
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+// ExitCode is 4 (verification failed).
+func (e *InvalidError) ExitCode() int { return 4 }
+
+// ReasonCode returns e.Reason.
+func (e *InvalidError) ReasonCode() string { return e.Reason }

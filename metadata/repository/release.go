@@ -1,0 +1,215 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"tufboot/metadata"
+)
+
+// PublishOptions describe a release to be published.
+type PublishOptions struct {
+	Version   string
+	Arch      string
+	Channel   string // "": the release is added, no channel points to it
+	Kernel    string // path of the file
+	Initramfs string // path of the file
+	Cmdline   string // the release's kernel command line
+	Notes     string
+	// MoveChannel points the channel to a release that is published already,
+	// although the channel points to another one.
+	MoveChannel bool
+	Keys        Signers
+	// Progress, if not nil, is told how far the copying of a file is.
+	Progress func(file string, done, total int64)
+}
+
+// Published is what Publish did.
+type Published struct {
+	Release  *metadata.Release `json:"release"`
+	ID       metadata.ID       `json:"id"`
+	Channel  string            `json:"channel,omitempty"`
+	Changed  bool              `json:"changed"` // false: all was there already
+	Versions Versions          `json:"versions"`
+}
+
+// Publish adds a release and points the channel to it, in one step for
+// readers. The same release again is nothing to do. A version that is there
+// with other content is refused with ReasonVersionExists: nodes know releases by
+// version, and caches keep them. Publishing an old release again does not take
+// its channel back to it, unless MoveChannel is set.
+func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Published, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	e, err := r.Edit()
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	if err := e.Unlock(ctx, opts.Keys, Targets, Snapshot, Timestamp); err != nil {
+		return nil, err
+	}
+	release, id, err := e.addRelease(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Channel != "" {
+		if err := e.pointChannel(opts, id); err != nil {
+			return nil, err
+		}
+	}
+	changed := len(e.changed) > 0
+	versions, err := e.Commit(ctx, opts.Keys)
+	if err != nil {
+		return nil, err
+	}
+	return &Published{Release: release, ID: id, Channel: opts.Channel, Changed: changed, Versions: versions}, nil
+}
+
+func (o PublishOptions) check() error {
+	if err := metadata.CheckVersion(o.Version); err != nil {
+		return err
+	}
+	if err := metadata.CheckArch(o.Arch); err != nil {
+		return err
+	}
+	if o.Channel != "" {
+		if err := metadata.CheckChannel(o.Channel); err != nil {
+			return err
+		}
+	}
+	return metadata.CheckCmdline(o.Cmdline)
+}
+
+// take brings one file of a release into its target, or only hashes it.
+type take func(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error)
+
+// addRelease adds the release's targets, if they are not there.
+func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (*metadata.Release, metadata.ID, error) {
+	name := metadata.ReleaseTarget(opts.Version, opts.Arch, metadata.ManifestFile)
+	old, exists := e.Target(name)
+	do := e.AddFile
+	if exists {
+		do = hashFile // nothing is copied for a release that is there or is refused
+	}
+	release, err := makeRelease(ctx, opts, do)
+	if err != nil {
+		return nil, "", err
+	}
+	manifest, err := release.Encode()
+	if err != nil {
+		return nil, "", err
+	}
+	id := metadata.IdentityOf(manifest)
+	if !exists {
+		_, err := e.AddBytes(name, manifest)
+		return release, id, err
+	}
+	if old.SHA256 != string(id) {
+		return nil, "", refuse(ReasonVersionExists, "publish changed content under a new version",
+			"release %s (%s) is published with other content (%s, not %s)",
+			opts.Version, opts.Arch, metadata.ID(old.SHA256).Short(), id.Short())
+	}
+	return release, id, nil
+}
+
+// makeRelease returns the manifest for the files, each of which do handles.
+func makeRelease(ctx context.Context, opts PublishOptions, do take) (*metadata.Release, error) {
+	release := &metadata.Release{
+		Schema:  metadata.Schema,
+		Version: opts.Version,
+		Arch:    opts.Arch,
+		Cmdline: opts.Cmdline,
+		Notes:   opts.Notes,
+	}
+	parts := []struct {
+		file, path string
+		artifact   *metadata.Artifact
+	}{
+		{metadata.KernelFile, opts.Kernel, &release.Kernel},
+		{metadata.InitramfsFile, opts.Initramfs, &release.Initramfs},
+	}
+	for _, part := range parts {
+		info, err := os.Stat(part.path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", part.file, err)
+		}
+		if !info.Mode().IsRegular() || info.Size() == 0 {
+			return nil, fmt.Errorf("%s: %s is empty or not a regular file: %w", part.file, part.path, metadata.ErrFormat)
+		}
+		progress := func(done int64) {
+			if opts.Progress != nil {
+				opts.Progress(part.file, done, info.Size())
+			}
+		}
+		target := metadata.ReleaseTarget(opts.Version, opts.Arch, part.file)
+		if *part.artifact, err = do(ctx, target, part.path, progress); err != nil {
+			return nil, err
+		}
+	}
+	return release, nil
+}
+
+// hashFile is the take that copies nothing.
+func hashFile(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return metadata.Artifact{}, fmt.Errorf("target %s: %w", target, err)
+	}
+	defer f.Close()
+	sum, length, err := copyHashed(io.Discard, &source{ctx: ctx, r: f, progress: progress})
+	if err != nil {
+		return metadata.Artifact{}, fmt.Errorf("hash %s: %w", path, err)
+	}
+	return metadata.Artifact{Target: target, Length: length, SHA256: sum}, nil
+}
+
+// pointChannel points the channel to the release with the given identity.
+func (e *Edit) pointChannel(opts PublishOptions, id metadata.ID) error {
+	channel, err := e.channel(opts.Channel)
+	if err != nil {
+		return err
+	}
+	ref := metadata.ReleaseRef{
+		Version: opts.Version,
+		Target:  metadata.ReleaseTarget(opts.Version, opts.Arch, metadata.ManifestFile),
+		SHA256:  id,
+	}
+	old, has := channel.Releases[opts.Arch]
+	switch {
+	case has && old == ref:
+		return nil
+	case has && !e.changed[Targets] && !opts.MoveChannel:
+		return refuse(ReasonChannelMoved, "to point the channel back to it, publish again with --move-channel",
+			"release %s (%s) is published already, and channel %s points to %s", opts.Version, opts.Arch, opts.Channel, old.Version)
+	}
+	channel.Releases[opts.Arch] = ref
+	data, err := channel.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = e.AddBytes(metadata.ChannelTarget(opts.Channel), data)
+	return err
+}
+
+// channel reads a channel file, or returns an empty one.
+func (e *Edit) channel(name string) (*metadata.Channel, error) {
+	data, err := e.ReadTarget(metadata.ChannelTarget(name))
+	if errors.Is(err, ErrNotFound) {
+		return &metadata.Channel{Schema: metadata.Schema, Name: name, Releases: map[string]metadata.ReleaseRef{}}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	channel, err := metadata.ParseChannel(data)
+	if err != nil {
+		return nil, err
+	}
+	if channel.Releases == nil {
+		channel.Releases = make(map[string]metadata.ReleaseRef)
+	}
+	return channel, nil
+}

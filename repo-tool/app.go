@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tufboot/internal/console"
+	"tufboot/metadata/repository"
+)
+
+const description = `A repository is a folder of static files: release artifacts and the signed TUF
+metadata that vouches for them. Any web server can hand it out; no server has to
+be trusted.
+
+Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 refused, with a
+reason code; 4 verification failed. Flags win over REPO_TOOL_* variables.`
+
+// newApp returns the command line.
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:                      "repo-tool",
+		Usage:                     "make, publish to and keep a signed repository of system releases",
+		Description:               description,
+		Version:                   versionText(),
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		Flags:                     commonFlags(),
+		EnableBashCompletion:      true,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // a path may hold a comma
+		Suggest:                   true,
+		// run maps errors to exit codes; the library must not end the process.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   usageError,
+		Action:         noCommand,
+	}
+	for _, command := range []*cli.Command{
+		initCommand(),
+		publishCommand(),
+	} {
+		app.Commands = append(app.Commands, finish(command))
+	}
+	return app
+}
+
+// finish adds to a command what all commands have.
+func finish(command *cli.Command) *cli.Command {
+	command.Flags = append(command.Flags, commonFlags()...)
+	command.OnUsageError = usageError
+	command.HideHelpCommand = true
+	action := command.Action
+	command.Action = func(c *cli.Context) error {
+		if c.Args().Len() > 0 && command.ArgsUsage == "" {
+			return console.Usagef("%s: unexpected argument %q", command.Name, c.Args().First())
+		}
+		return action(c)
+	}
+	return command
+}
+
+func versionText() string {
+	if buildTime == "" {
+		return version
+	}
+	return version + " (built " + buildTime + ")"
+}
+
+func usageError(_ *cli.Context, err error, _ bool) error {
+	return &console.UsageError{Err: err}
+}
+
+func noCommand(c *cli.Context) error {
+	if c.Args().Len() == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	return console.Usagef("unknown command %q; see repo-tool --help", c.Args().First())
+}
+
+// commonFlags stand before or after the command's name.
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Usage: "print results and errors as JSON"},
+		&cli.StringFlag{Name: "log-format", Usage: "format of log lines on the error output: `text` or json", EnvVars: []string{"REPO_TOOL_LOG_FORMAT"}},
+		&cli.BoolFlag{Name: "verbose", Usage: "log what is written"},
+		// Signing with a false date makes metadata that is expired or valid
+		// for too long. It exists for fixtures.
+		&cli.TimestampFlag{Name: "unsafe-now", Hidden: true, Layout: time.RFC3339},
+	}
+}
+
+// common are the values of commonFlags.
+type common struct {
+	json   bool
+	logger *slog.Logger
+	now    func() time.Time
+}
+
+func commonOf(c *cli.Context) (common, error) {
+	var v common
+	format, level := "text", slog.LevelWarn
+	v.now = time.Now
+	// A flag may be set before the command's name or after it.
+	for _, ctx := range c.Lineage() {
+		if ctx.Bool("json") {
+			v.json = true
+		}
+		if ctx.Bool("verbose") {
+			level = slog.LevelInfo
+		}
+		if s := ctx.String("log-format"); s != "" && format == "text" {
+			format = s
+		}
+		if t := ctx.Timestamp("unsafe-now"); t != nil {
+			v.now = func() time.Time { return *t }
+		}
+	}
+	var err error
+	v.logger, err = console.Logger(c.App.ErrWriter, format, level)
+	return v, err
+}
+
+func (v common) options() repository.Options {
+	return repository.Options{Now: v.now, Logger: v.logger}
+}
+
+// print shows a result: as JSON, or with text.
+func (v common) print(c *cli.Context, result any, text func(w io.Writer)) error {
+	if v.json {
+		return console.PrintJSON(c.App.Writer, result)
+	}
+	text(c.App.Writer)
+	return nil
+}
+
+// require checks that flags without which a command makes no sense are set.
+func require(c *cli.Context, names ...string) error {
+	for _, name := range names {
+		if !c.IsSet(name) {
+			return console.Usagef("%s: --%s is missing; see repo-tool %s --help", c.Command.Name, name, c.Command.Name)
+		}
+	}
+	return nil
+}
+
+func repoFlag() cli.Flag {
+	return &cli.StringFlag{Name: "repo", Usage: "the repository's folder `DIR`", EnvVars: []string{"REPO_TOOL_REPO"}}
+}
+
+// keysFlags are the flags of commands that sign.
+func keysFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "keys", Usage: "folder `DIR` with the private keys; can be given several times", EnvVars: []string{"REPO_TOOL_KEYS"}},
+		passwordFlag(),
+	}
+}
+
+// examples formats a command's description with its examples.
+func examples(text string, lines ...string) string {
+	out := text + "\n\nExamples:"
+	for _, line := range lines {
+		out += fmt.Sprintf("\n   %s", line)
+	}
+	return out
+}

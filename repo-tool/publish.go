@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"tufboot/internal/console"
+	"tufboot/metadata/repository"
+)
+
+// defaultArch is published for where --arch is not given: what most nodes are,
+// whatever machine the release is made on.
+const defaultArch = "amd64"
+
+const defaultChannel = "stable"
+
+func publishCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "publish",
+		Usage: "add a release and point a channel to it",
+		Description: examples(`Copies the kernel and the initramfs into the repository, signs, and points the
+channel to the new release. The same release again is nothing to do; the same
+version with other content is refused (version-exists).`,
+			"repo-tool publish --repo repo --keys keys --version 1.4.0 --kernel vmlinuz --initramfs initrd.img",
+			`repo-tool publish --repo repo --keys keys --version 1.5.0-rc1 --channel beta --arch arm64 \`,
+			`     --kernel Image --initramfs initrd.img --cmdline "console=ttyS0 quiet" --notes notes.md`),
+		Flags: append([]cli.Flag{
+			repoFlag(),
+			&cli.StringFlag{Name: "version", Usage: "the release's version `V`"},
+			&cli.StringFlag{Name: "arch", Value: defaultArch, Usage: "the architecture `A`, as Go names it"},
+			&cli.StringFlag{Name: "channel", Value: defaultChannel, Usage: "point the channel `C` to the release; \"\" for none"},
+			&cli.StringFlag{Name: "kernel", Usage: "the kernel image `FILE`"},
+			&cli.StringFlag{Name: "initramfs", Usage: "the initramfs `FILE`"},
+			&cli.StringFlag{Name: "cmdline", Usage: "the release's kernel command line `ARGS`"},
+			&cli.StringFlag{Name: "notes", Usage: "release notes, from `FILE`"},
+			&cli.BoolFlag{Name: "move-channel", Usage: "point the channel back to a release that is published already"},
+		}, keysFlags()...),
+		Action: runPublish,
+	}
+}
+
+func runPublish(c *cli.Context) error {
+	v, err := commonOf(c)
+	if err != nil {
+		return err
+	}
+	if err := require(c, "repo", "version", "kernel", "initramfs"); err != nil {
+		return err
+	}
+	keys, err := openKeys(c)
+	if err != nil {
+		return err
+	}
+	repo, err := repository.Open(c.String("repo"), v.options())
+	if err != nil {
+		return err
+	}
+	opts := repository.PublishOptions{
+		Version:     c.String("version"),
+		Arch:        c.String("arch"),
+		Channel:     c.String("channel"),
+		Kernel:      c.String("kernel"),
+		Initramfs:   c.String("initramfs"),
+		Cmdline:     c.String("cmdline"),
+		MoveChannel: c.Bool("move-channel"),
+		Keys:        keys,
+	}
+	if path := c.String("notes"); path != "" {
+		notes, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("notes: %w", err)
+		}
+		opts.Notes = string(notes)
+	}
+	bars := &bars{}
+	if !v.json && console.IsTerminal(os.Stderr) {
+		opts.Progress = bars.show
+	}
+	result, err := repo.Publish(c.Context, opts)
+	bars.close()
+	if err != nil {
+		return err
+	}
+	return v.print(c, result, func(w io.Writer) { publishText(w, result) })
+}
+
+func publishText(w io.Writer, p *repository.Published) {
+	if !p.Changed {
+		fmt.Fprintf(w, "nothing to do: release %s (%s) is published\n", p.Release.Version, p.Release.Arch)
+		return
+	}
+	fmt.Fprintf(w, "published release %s (%s), %d bytes, identity %s\n", p.Release.Version, p.Release.Arch, p.Release.Size(), p.ID.Short())
+	if p.Channel != "" {
+		fmt.Fprintf(w, "channel %s points to it\n", p.Channel)
+	}
+}
+
+// bars shows one progress bar after the other, a file each.
+type bars struct {
+	file string
+	bar  *console.Progress
+}
+
+func (b *bars) show(file string, done, total int64) {
+	if b.bar == nil || b.file != file {
+		b.close()
+		b.file, b.bar = file, console.NewProgress(os.Stderr, file, total)
+	}
+	b.bar.Set(done)
+}
+
+func (b *bars) close() { b.bar.Close() }
