@@ -144,9 +144,9 @@ func (c *channel) start(script string) (chan Result, error) {
 	return answer, err
 }
 
-// Run runs a shell script in the guest and returns how it ended. A script that
+// Exec runs a shell script in the guest and returns how it ended. A script that
 // reboots the guest gives an error; use Reboot.
-func (m *Machine) Run(ctx context.Context, script string) (Result, error) {
+func (m *Machine) Exec(ctx context.Context, script string) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	doing := fmt.Sprintf("running %q", script)

@@ -47,20 +47,20 @@ func TestCommandChannel(t *testing.T) {
 	if b.Release != "v0" || b.Slot != "none" || b.Try != 0 {
 		t.Errorf("the guest says that it is %+v", b)
 	}
-	r, err := m.Run(t.Context(), "echo 'to stdout'; echo \"and stderr\" >&2; exit 7")
+	r, err := m.Exec(t.Context(), "echo 'to stdout'; echo \"and stderr\" >&2; exit 7")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := (Result{Status: 7, Stdout: "to stdout\n", Stderr: "and stderr\n"}); r != want {
 		t.Errorf("got %+v, want %+v", r, want)
 	}
-	if _, err := m.Run(t.Context(), "reboot -f; sleep 100"); err == nil {
+	if _, err := m.Exec(t.Context(), "reboot -f; sleep 100"); err == nil {
 		t.Error("a command that the reboot cut short seems to have ended well")
 	}
 	if _, err := m.WaitBoot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r, err = m.Run(t.Context(), "ifconfig eth0 && grep -q vfat /proc/filesystems"); err != nil || r.Status != 0 {
+	if r, err = m.Exec(t.Context(), "ifconfig eth0 && grep -q vfat /proc/filesystems"); err != nil || r.Status != 0 {
 		t.Errorf("the guest lacks its network or file system: %v, %+v", err, r)
 	}
 	if err := m.Stop(t.Context()); err != nil {

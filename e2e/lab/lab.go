@@ -1,0 +1,107 @@
+// Package lab is the workshop of the whole-system tests and the demo: it builds
+// the two programs, keys, repositories, releases and disks out of which
+// package machine makes machines. Everything goes through the real programs,
+// as a release engineer would call them.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"tufboot/e2e/machine"
+)
+
+// Lab holds what all machines of a run share.
+type Lab struct {
+	Dir      string // everything that is made goes below it
+	Agent    string // path of the agent
+	RepoTool string // path of repo-tool
+	Kernel   machine.Kernel
+	Server   *Server // serves the folder Repos
+	Repos    string
+
+	// Show is told each call of repo-tool before it runs. It may be nil.
+	Show func(args []string)
+
+	base []byte // packed initramfs that all releases begin with
+}
+
+// New makes a lab in an existing folder, with the two programs as `make build`
+// builds them.
+func New(ctx context.Context, dir string) (*Lab, error) {
+	kernel, err := machine.FindKernel()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{
+		Dir:      dir,
+		Kernel:   kernel,
+		Agent:    filepath.Join(dir, "bin", "agent"),
+		RepoTool: filepath.Join(dir, "bin", "repo-tool"),
+		Repos:    filepath.Join(dir, "repos"),
+	}
+	if err := l.build(ctx); err != nil {
+		return nil, err
+	}
+	tree, err := machine.BaseTree(kernel, l.Agent)
+	if err != nil {
+		return nil, err
+	}
+	if l.base, err = machine.Zstd(tree.CPIO()); err != nil {
+		return nil, err
+	}
+	// Another archive follows; the kernel looks for it at a multiple of four.
+	for len(l.base)%4 != 0 {
+		l.base = append(l.base, 0)
+	}
+	l.Server, err = Serve(l.Repos)
+	return l, err
+}
+
+// Close ends the server.
+func (l *Lab) Close() { l.Server.Close() }
+
+func (l *Lab) build(ctx context.Context) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	for _, program := range []string{l.Agent, l.RepoTool} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "urfave_cli_no_docs",
+			"-ldflags", "-s -w -X main.version=e2e", "-o", program, "./"+filepath.Base(program))
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", filepath.Base(program), err, out)
+		}
+	}
+	return nil
+}
+
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("go list -m: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// repoTool runs repo-tool and returns what it printed.
+func (l *Lab) repoTool(ctx context.Context, args ...string) (string, error) {
+	if l.Show != nil {
+		l.Show(args)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, l.RepoTool, args...)
+	cmd.Dir = l.Dir
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("repo-tool %s: %w\n%s%s", strings.Join(args, " "), err, &stdout, &stderr)
+	}
+	return stdout.String(), nil
+}
