@@ -90,8 +90,8 @@ func (d dropIn) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// The leader has not been reaped yet, so its number cannot have been given to
-	// another process group.
-	killErr := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	// another process group. That nobody else is left in it is no error.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	err := cmd.Wait()
 	switch {
 	case ctx.Err() != nil:
@@ -103,7 +103,6 @@ func (d dropIn) Run(ctx context.Context) error {
 	case err != nil:
 		return d.failure(err, out)
 	}
-	_ = killErr // ESRCH: nobody was left
 	return nil
 }
 

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -185,72 +183,4 @@ func (n *node) ready(name, bootID string) error {
 		return fmt.Errorf("Ready is %s: %s: %s", clean(c.Status), clean(c.Reason), clean(c.Message))
 	}
 	return errors.New("the kubelet has not reported the condition Ready")
-}
-
-// get asks the API server for path and returns the body of a 200 answer of at
-// most limit bytes.
-func (k *kube) get(ctx context.Context, path string, limit int64) ([]byte, error) {
-	conf, err := k.config()
-	if err != nil {
-		return nil, err
-	}
-	client, err := conf.client()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", conf.source, err)
-	}
-	defer client.CloseIdleConnections()
-	k.warn(conf)
-
-	req, err := conf.request(ctx, path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", conf.source, err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("API server (by %s): %w", conf.source, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("GET %s: read the answer: %w", req.URL, err)
-	}
-	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("GET %s: the answer is longer than %d bytes", req.URL, limit)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: %w", req.URL, refusal(resp, body, conf.source))
-	}
-	return body, nil
-}
-
-// refusal turns an answer other than 200 into an error.
-func refusal(resp *http.Response, body []byte, source string) error {
-	switch resp.StatusCode {
-	case http.StatusUnauthorized:
-		return fmt.Errorf("%s: the credentials of %s are not accepted", resp.Status, source)
-	case http.StatusForbidden:
-		return fmt.Errorf("%s: the user of %s lacks the permission: %s", resp.Status, source, apiMessage(body))
-	}
-	return fmt.Errorf("%s: %s", resp.Status, apiMessage(body))
-}
-
-// apiMessage returns what an error answer says: the message of a v1.Status, or
-// of a readyz report the lines that failed.
-func apiMessage(body []byte) string {
-	var status struct {
-		Message string `json:"message"`
-	}
-	if json.Unmarshal(body, &status) == nil && status.Message != "" {
-		return clean(status.Message)
-	}
-	var failed []string
-	for line := range strings.Lines(string(body)) {
-		if strings.HasPrefix(line, "[-]") {
-			failed = append(failed, strings.TrimSpace(line))
-		}
-	}
-	if len(failed) > 0 {
-		return clean(strings.Join(failed, ", "))
-	}
-	return clean(string(body))
 }
