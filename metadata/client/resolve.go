@@ -1,0 +1,254 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"hash"
+
+	"crypto/sha256"
+	"crypto/sha512"
+
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata"
+)
+
+// Resolved is a release as the signed metadata names it now.
+type Resolved struct {
+	// Channel is the channel that points to it, "" when it was asked for by
+	// version.
+	Channel string
+	Release *metadata.Release
+	// Manifest is the release's encoded manifest, whose SHA-256 is ID.
+	Manifest []byte
+	ID       metadata.ID
+}
+
+// Resolve returns the release that a channel points to for an architecture.
+// Refresh must have succeeded before. An unchanged channel costs no request.
+// ErrNotFound: there is no such channel, or it has no release for arch.
+func (c *Client) Resolve(ctx context.Context, channel, arch string) (*Resolved, error) {
+	if err := metadata.CheckChannel(channel); err != nil {
+		return nil, err
+	}
+	if err := metadata.CheckArch(arch); err != nil {
+		return nil, err
+	}
+	name := metadata.ChannelTarget(channel)
+	data, _, err := c.small(ctx, name)
+	if err != nil {
+		return nil, missing(err, "channel "+channel, "Check the channel's name in the configuration; the repository's owner sees what there is with \"repo-tool list\".")
+	}
+	ch, err := metadata.ParseChannel(data)
+	if err == nil && ch.Name != channel {
+		err = fmt.Errorf("it calls itself %q: %w", ch.Name, metadata.ErrFormat)
+	}
+	if err != nil {
+		return nil, badContent(name, err)
+	}
+	ref, ok := ch.Releases[arch]
+	if !ok {
+		return nil, &notFoundError{
+			what: fmt.Sprintf("channel %s: release for %s", channel, arch),
+			hint: "The channel has no release for this architecture: nothing was published for it, or it was withdrawn.",
+		}
+	}
+	resolved, err := c.release(ctx, ref.Target, ref.Version, arch)
+	if err != nil {
+		return nil, missing(err, fmt.Sprintf("channel %s: release %s for %s", channel, ref.Version, arch), "The channel points to a release that the repository does not have: its owner publishes or promotes again.")
+	}
+	if resolved.ID != ref.SHA256 {
+		return nil, &VerificationError{
+			Reason: ReasonBadHash, Advice: adviceMixed,
+			Err: fmt.Errorf("%s has SHA-256 %s, but channel %s points to %s", ref.Target, resolved.ID, channel, ref.SHA256),
+		}
+	}
+	resolved.Channel = channel
+	return resolved, nil
+}
+
+// ReleaseByVersion returns a release that the repository has, whether or not a
+// channel points to it. Refresh must have succeeded before. ErrNotFound: there
+// is no such release.
+func (c *Client) ReleaseByVersion(ctx context.Context, version, arch string) (*Resolved, error) {
+	if err := metadata.CheckVersion(version); err != nil {
+		return nil, err
+	}
+	if err := metadata.CheckArch(arch); err != nil {
+		return nil, err
+	}
+	resolved, err := c.release(ctx, metadata.ReleaseTarget(version, arch, metadata.ManifestFile), version, arch)
+	if err != nil {
+		return nil, missing(err, fmt.Sprintf("release %s for %s", version, arch), "The repository's owner sees what there is with \"repo-tool list\".")
+	}
+	return resolved, nil
+}
+
+// release reads a manifest and checks that it is what it was found as, and that
+// the signed metadata agrees with it about the artifacts.
+func (c *Client) release(ctx context.Context, name, version, arch string) (*Resolved, error) {
+	data, _, err := c.small(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	release, err := metadata.ParseRelease(data)
+	if err == nil && (release.Version != version || release.Arch != arch) {
+		err = fmt.Errorf("it is release %s for %s, not %s for %s: %w", release.Version, release.Arch, version, arch, metadata.ErrFormat)
+	}
+	if err != nil {
+		return nil, badContent(name, err)
+	}
+	for _, a := range release.Artifacts() {
+		if _, err := c.lookupArtifact(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	return &Resolved{Release: release, Manifest: data, ID: metadata.IdentityOf(data)}, nil
+}
+
+// lookupArtifact returns the signed entry of an artifact, which is the authority
+// on its length and hashes and must agree with the manifest.
+func (c *Client) lookupArtifact(ctx context.Context, a metadata.Artifact) (*tuf.TargetFiles, error) {
+	info, err := c.lookup(ctx, a.Target)
+	if err != nil {
+		return nil, err
+	}
+	if info.Length != a.Length {
+		return nil, &VerificationError{
+			Reason: ReasonBadLength, Advice: adviceMixed,
+			Err: fmt.Errorf("%s: the manifest says %d bytes, the signed metadata %d", a.Target, a.Length, info.Length),
+		}
+	}
+	if signed := hex.EncodeToString(info.Hashes["sha256"]); signed != a.SHA256 {
+		return nil, &VerificationError{
+			Reason: ReasonBadHash, Advice: adviceMixed,
+			Err: fmt.Errorf("%s: the manifest says SHA-256 %s, the signed metadata %q", a.Target, a.SHA256, signed),
+		}
+	}
+	return info, nil
+}
+
+// small returns a channel file or manifest, kept or from the server, verified.
+func (c *Client) small(ctx context.Context, name string) ([]byte, *tuf.TargetFiles, error) {
+	info, err := c.lookup(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.Length > metadata.MaxManifestSize {
+		return nil, nil, &VerificationError{
+			Reason: ReasonBadLength, Advice: adviceGarbage,
+			Err: fmt.Errorf("%s has %d bytes, more than %d", name, info.Length, metadata.MaxManifestSize),
+		}
+	}
+	sum := info.Hashes["sha256"]
+	if data := c.store.readContent(sum, info.Length); data != nil && verifyTarget(name, info, data) == nil {
+		return data, info, nil
+	}
+	data, err := c.fetch(ctx, c.targetPath(name, info), info.Length)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := verifyTarget(name, info, data); err != nil {
+		return nil, nil, err
+	}
+	c.store.writeContent(sum, data)
+	return data, info, nil
+}
+
+// targetPath returns where a target's bytes are on the server.
+func (c *Client) targetPath(name string, info *tuf.TargetFiles) string {
+	if c.trusted.Root.Signed.ConsistentSnapshot {
+		name = metadata.HashedPath(name, hex.EncodeToString(info.Hashes["sha256"]))
+	}
+	return metadata.TargetsDir + "/" + name
+}
+
+// verifyTarget checks a small target's bytes.
+func verifyTarget(name string, info *tuf.TargetFiles, data []byte) error {
+	if int64(len(data)) != info.Length {
+		return badLength(name, int64(len(data)), info.Length)
+	}
+	v, err := newVerifier(name, info)
+	if err != nil {
+		return err
+	}
+	if _, err := v.Write(data); err != nil {
+		return err
+	}
+	return v.verify()
+}
+
+// verifier hashes a target's bytes as they pass.
+type verifier struct {
+	name   string
+	want   tuf.Hashes
+	hashes map[string]hash.Hash
+}
+
+// newVerifier returns one for every hash that the metadata gives; SHA-256 must
+// be among them, since the repository's layout is by SHA-256.
+func newVerifier(name string, info *tuf.TargetFiles) (*verifier, error) {
+	v := &verifier{name: name, want: info.Hashes, hashes: make(map[string]hash.Hash)}
+	for algorithm := range info.Hashes {
+		switch algorithm {
+		case "sha256":
+			v.hashes[algorithm] = sha256.New()
+		case "sha512":
+			v.hashes[algorithm] = sha512.New()
+		}
+	}
+	if v.hashes["sha256"] == nil {
+		return nil, &VerificationError{
+			Reason: ReasonBadHash, Advice: adviceGarbage,
+			Err: fmt.Errorf("%s: the signed metadata has no SHA-256 of it", name),
+		}
+	}
+	return v, nil
+}
+
+func (v *verifier) Write(p []byte) (int, error) {
+	for _, h := range v.hashes {
+		h.Write(p)
+	}
+	return len(p), nil
+}
+
+// verify compares what passed with what was signed.
+func (v *verifier) verify() error {
+	for algorithm, h := range v.hashes {
+		if got := h.Sum(nil); !bytes.Equal(got, v.want[algorithm]) {
+			return &VerificationError{
+				Reason: ReasonBadHash, Advice: adviceTampered,
+				Err: fmt.Errorf("%s: %s is %x, signed is %x", v.name, algorithm, got, []byte(v.want[algorithm])),
+			}
+		}
+	}
+	return nil
+}
+
+func badLength(name string, got, want int64) error {
+	return &VerificationError{
+		Reason: ReasonBadLength, Advice: adviceTampered,
+		Err: fmt.Errorf("%s: the server has %d bytes of it, signed are %d", name, got, want),
+	}
+}
+
+// badContent is the error for a signed file with content that makes no sense:
+// its publisher's mistake, or a newer format.
+func badContent(name string, err error) error {
+	return &VerificationError{
+		Reason: ReasonMalformed,
+		Advice: "The file is signed but its content is not usable: the repository was written by a newer or faulty repo-tool. Update this program, or tell the repository's owner.",
+		Err:    fmt.Errorf("%s: %w", name, err),
+	}
+}
+
+// missing gives an ErrNotFound the words of what the caller asked for.
+func missing(err error, what, hint string) error {
+	if e, ok := err.(*notFoundError); ok { //nolint:errorlint // only what lookup itself returned
+		return &notFoundError{what: fmt.Sprintf("%s (%s)", what, e.what), hint: hint}
+	}
+	return err
+}

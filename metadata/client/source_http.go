@@ -1,0 +1,212 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// httpSource reads a repository from a web server.
+type httpSource struct {
+	base      *url.URL
+	client    *http.Client
+	userAgent string
+	timeout   time.Duration // until the answer's header
+	stall     time.Duration
+}
+
+func newHTTPSource(base *url.URL, opts Options) *httpSource {
+	transport := opts.Transport
+	if transport == nil {
+		transport = &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   15 * time.Second,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConnsPerHost:   2,
+			IdleConnTimeout:       30 * time.Second,
+			ExpectContinueTimeout: time.Second,
+			DisableCompression:    true,
+		}
+	}
+	return &httpSource{
+		base:      base,
+		client:    &http.Client{Transport: transport, CheckRedirect: checkRedirect},
+		userAgent: opts.UserAgent,
+		timeout:   opts.RequestTimeout,
+		stall:     opts.StallTimeout,
+	}
+}
+
+var errRedirect = errors.New("refused to follow a redirect")
+
+// checkRedirect allows a few redirects, never from https to http: the metadata
+// is signed, but what a node asks for is nobody's business.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	const limit = 5
+	if len(via) > limit {
+		return fmt.Errorf("%w: more than %d", errRedirect, limit)
+	}
+	from, to := via[len(via)-1].URL.Scheme, req.URL.Scheme
+	if to != from && to != "https" {
+		return fmt.Errorf("%w from %s to %s", errRedirect, from, to)
+	}
+	return nil
+}
+
+// url returns the address of a file. Each segment is escaped, "+" too, which
+// some object stores read as a space.
+func (s *httpSource) url(name string) *url.URL {
+	segments := strings.Split(name, "/")
+	for i, seg := range segments {
+		segments[i] = strings.ReplaceAll(url.PathEscape(seg), "+", "%2B")
+	}
+	u := *s.base
+	u.Path = strings.TrimSuffix(s.base.Path, "/") + "/" + name
+	u.RawPath = strings.TrimSuffix(s.base.EscapedPath(), "/") + "/" + strings.Join(segments, "/")
+	return &u
+}
+
+func (s *httpSource) open(ctx context.Context, name string, offset int64) (*content, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	u := s.url(name)
+	shown := u.Redacted()
+	ctx, cancel := context.WithCancelCause(ctx)
+	watchdog := time.AfterFunc(s.timeout, func() { cancel(errTimeout) })
+	resp, err := s.get(ctx, u, offset)
+	watchdog.Stop()
+	if err != nil {
+		err = networkError(ctx, shown, err)
+		cancel(context.Canceled)
+		return nil, err
+	}
+	body := newGuarded(ctx, cancel, resp.Body, shown, s.stall)
+	answer, err := interpret(resp, offset, shown)
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	answer.body = body
+	return answer, nil
+}
+
+func (s *httpSource) get(ctx context.Context, u *url.URL, offset int64) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", s.userAgent)
+	// The signed bytes as they are: a compressed answer could grow without end.
+	req.Header.Set("Accept-Encoding", "identity")
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	return s.client.Do(req)
+}
+
+// interpret reads an answer's header.
+func interpret(resp *http.Response, offset int64, shown string) (*content, error) {
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return nil, &NetworkError{
+			Reason: ReasonServerError, URL: shown,
+			Advice: "Switch off compression for these files on the server or proxy.",
+			Err:    fmt.Errorf("the server compressed the answer (%s) although it was asked not to", coding),
+		}
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return &content{total: resp.ContentLength}, nil
+	case resp.StatusCode == http.StatusPartialContent && offset > 0:
+		start, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		if !ok || start != offset {
+			return nil, errNoRange
+		}
+		return &content{start: start, total: total}, nil
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset > 0:
+		return nil, errNoRange
+	}
+	return nil, statusError(resp, shown)
+}
+
+// parseContentRange reads "bytes START-END/TOTAL" (RFC 9110, section 14.4); a
+// total of "*" is -1.
+func parseContentRange(s string) (start, total int64, ok bool) {
+	s, ok = strings.CutPrefix(s, "bytes ")
+	if !ok {
+		return 0, 0, false
+	}
+	span, size, ok := strings.Cut(s, "/")
+	if !ok {
+		return 0, 0, false
+	}
+	first, last, ok := strings.Cut(span, "-")
+	if !ok {
+		return 0, 0, false
+	}
+	start, err1 := strconv.ParseInt(first, 10, 64)
+	end, err2 := strconv.ParseInt(last, 10, 64)
+	if err1 != nil || err2 != nil || start < 0 || end < start {
+		return 0, 0, false
+	}
+	if size == "*" {
+		return start, -1, true
+	}
+	total, err := strconv.ParseInt(size, 10, 64)
+	return start, total, err == nil && total > end
+}
+
+// statusError is the NetworkError for an answer that is not the file.
+func statusError(resp *http.Response, shown string) error {
+	e := &NetworkError{Reason: ReasonServerError, URL: shown, Status: resp.StatusCode}
+	switch resp.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		e.transient = true
+		e.Advice = "The server is overloaded or not working. Try again later; then ask its operator."
+		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
+			e.after = seconds
+		}
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		e.Advice = "The server or a proxy refuses access to this node. Check its address and the server's permissions."
+	}
+	return e
+}
+
+// networkError classifies what went wrong with a request. It returns the
+// context's own error when the caller ended it.
+func networkError(ctx context.Context, shown string, err error) error {
+	var (
+		timeout *timeoutError
+		cert    *tls.CertificateVerificationError
+		asked   *url.Error
+	)
+	if errors.As(context.Cause(ctx), &timeout) {
+		return &NetworkError{Reason: ReasonStalled, URL: shown, Err: timeout, transient: true}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", shown, context.Cause(ctx))
+	}
+	if errors.As(err, &asked) {
+		err = asked.Err // its text repeats the address
+	}
+	e := &NetworkError{Reason: ReasonUnreachable, URL: shown, Err: err, transient: true}
+	switch {
+	case errors.As(err, &cert):
+		e.transient = false
+		e.Advice = "The server's TLS certificate is not trusted. Check the address, this node's clock and its CA certificates."
+	case errors.Is(err, errRedirect):
+		e.Reason, e.transient = ReasonServerError, false
+		e.Advice = "Give the address that the server redirects to."
+	}
+	return e
+}

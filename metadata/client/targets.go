@@ -1,0 +1,166 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"tufboot/metadata"
+)
+
+// maxRoles bounds the delegated roles that one look-up visits.
+const maxRoles = 32
+
+// loadTargets loads targets.json, or a delegated role, as the snapshot names it:
+// kept or from the server (section 5.6).
+func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMetadata, ref reference, role, parent string) error {
+	if t.Targets[role] != nil {
+		return nil
+	}
+	file := role + ".json"
+	kept := file
+	if role != tuf.TARGETS {
+		// Prefixed: a delegated role may be called "timestamp".
+		kept = "role-" + file
+		if err := metadata.CheckTarget(role); err != nil || strings.Contains(role, "/") {
+			return rejected(parent+".json", nil, nil, fmt.Errorf("it delegates to a role with the name %q", role))
+		}
+	}
+	update := func(data []byte) error {
+		return guard(func() error {
+			_, err := t.UpdateDelegatedTargets(data, role, parent)
+			return err
+		})
+	}
+	have, err := c.store.load(kept, maxTargets, func(data []byte) error {
+		err := update(data)
+		if err != nil && json.Valid(data) {
+			return errOutdated // most likely: of an older snapshot
+		}
+		return err
+	})
+	if err != nil || have {
+		return err
+	}
+	info := t.Snapshot.Signed.Meta[file]
+	if info == nil {
+		return rejected(snapshotFile, nil, nil, fmt.Errorf("%w: it does not list %s", errMixed, file))
+	}
+	data, err := c.fetch(ctx, remote(versionedName(t, file, info.Version)), limitOf(info, maxTargets))
+	if err != nil {
+		return err
+	}
+	if err := update(data); err != nil {
+		return rejectedTargets(t, ref, file, role, parent, data, err)
+	}
+	return c.store.write(kept, data)
+}
+
+// rejectedTargets says why a targets file from the server was not accepted.
+func rejectedTargets(t *trustedmetadata.TrustedMetadata, ref reference, file, role, parent string, data []byte, err error) error {
+	if isExpiry(err) || isVersion(err) {
+		// Its signatures were good, so its content can be believed.
+		md := new(tuf.Metadata[tuf.TargetsType])
+		if parseErr := guard(func() (err error) { md, err = md.FromBytes(data); return err }); parseErr != nil {
+			return rejected(file, data, nil, parseErr)
+		}
+		if isExpiry(err) {
+			return ref.expired(file, md.Signed.Expires)
+		}
+		if md.Signed.Version > t.Snapshot.Signed.Meta[file].Version {
+			err = fmt.Errorf("%w: %w", errMixed, err)
+		}
+	}
+	signers := rootSigners(t.Root, role)
+	if parent != tuf.ROOT {
+		signers = delegatedSigners(t.Targets[parent], role)
+	}
+	return rejected(file, data, signers, checkLength(err, t.Snapshot.Signed.Meta[file], data))
+}
+
+// delegatedSigners returns the key IDs that a delegating role names for role.
+func delegatedSigners(parent *tuf.Metadata[tuf.TargetsType], role string) []string {
+	d := parent.Signed.Delegations
+	if d == nil {
+		return nil
+	}
+	for _, r := range d.Roles {
+		if r.Name == role {
+			return r.KeyIDs
+		}
+	}
+	if d.SuccinctRoles != nil {
+		return d.SuccinctRoles.KeyIDs
+	}
+	return nil
+}
+
+// errNotRefreshed is a caller's mistake.
+var errNotRefreshed = errors.New("metadata client: used before Refresh succeeded")
+
+// lookup returns what the signed metadata says of a target: of targets.json or,
+// in pre-order, of the roles that it delegates to (section 5.6.7).
+func (c *Client) lookup(ctx context.Context, name string) (*tuf.TargetFiles, error) {
+	if c.trusted == nil {
+		return nil, errNotRefreshed
+	}
+	if err := metadata.CheckTarget(name); err != nil {
+		return nil, err
+	}
+	w := &walk{c: c, name: name, seen: make(map[string]bool)}
+	found, _, err := w.visit(ctx, tuf.TARGETS, tuf.ROOT)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, &notFoundError{what: "target " + name}
+	}
+	return found, nil
+}
+
+// walk is one look-up through the delegations.
+type walk struct {
+	c    *Client
+	name string
+	seen map[string]bool
+}
+
+// visit returns the target if role, or a role below it, has it; done says that
+// the look-up ends here either way, at a terminating delegation.
+func (w *walk) visit(ctx context.Context, role, parent string) (found *tuf.TargetFiles, done bool, err error) {
+	if w.seen[role] || len(w.seen) >= maxRoles {
+		return nil, false, nil
+	}
+	w.seen[role] = true
+	t := w.c.trusted
+	if err := w.c.loadTargets(ctx, t, w.c.ref, role, parent); err != nil {
+		return nil, false, err
+	}
+	signed := t.Targets[role].Signed
+	if f := signed.Targets[w.name]; f != nil {
+		return f, true, nil
+	}
+	if signed.Delegations == nil {
+		return nil, false, nil
+	}
+	var below []tuf.RoleResult
+	err = guard(func() error { below = signed.Delegations.GetRolesForTarget(w.name); return nil })
+	if err != nil {
+		return nil, false, rejected(role+".json", nil, nil, err)
+	}
+	for _, child := range below {
+		found, done, err = w.visit(ctx, child.Name, role)
+		if err != nil || done || found != nil {
+			return found, true, err
+		}
+		if child.Terminating {
+			return nil, true, nil
+		}
+	}
+	return nil, false, nil
+}
