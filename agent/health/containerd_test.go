@@ -102,7 +102,7 @@ func TestContainerdReplies(t *testing.T) {
 			w.Header().Set("Content-Type", "application/grpc-web")
 		}, "not a gRPC server"},
 		{"500", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }, "HTTP status 500"},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", 302) }, "HTTP status 302"},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", http.StatusFound) }, "HTTP status 302"},
 		{"huge header", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 1<<20))
 			grpcReply(frameServing, "Grpc-Status", "0")(w, r)

@@ -71,7 +71,7 @@ func (d dropIn) Run(ctx context.Context) error {
 		return err
 	}
 	out := new(tail)
-	cmd := exec.Command(d.path)
+	cmd := exec.Command(d.path) //nolint:noctx // exec.CommandContext kills one process; below the group is killed
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

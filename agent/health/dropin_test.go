@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -304,8 +305,11 @@ func (p processGone) Name() string { return "gone" }
 
 func (p processGone) Run(context.Context) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", int(p)))
-	if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || bytes.Contains(stat, []byte(") Z ")) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	return fmt.Errorf("process %d is alive", int(p))
 }

@@ -100,7 +100,8 @@ func (m *member) run(ctx context.Context, l *slog.Logger, timeout time.Duration)
 func (m *member) attempt(ctx context.Context, l *slog.Logger, timeout time.Duration, now time.Time) error {
 	if m.stuck != nil {
 		select {
-		case <-m.stuck: // its answer is too old to count
+		case late := <-m.stuck: // too old to count
+			l.Info("a stuck health check has ended", "check", m.check.Name(), "answer", late)
 			m.stuck = nil
 		default:
 			return fmt.Errorf("still stuck in the run that was started %s ago", now.Sub(m.since).Round(time.Second))

@@ -180,7 +180,7 @@ func (n *node) ready(name, bootID string) error {
 		if c.Status == "True" {
 			return nil
 		}
-		return fmt.Errorf("Ready is %s: %s: %s", clean(c.Status), clean(c.Reason), clean(c.Message))
+		return fmt.Errorf("the condition Ready is %s: %s: %s", clean(c.Status), clean(c.Reason), clean(c.Message))
 	}
 	return errors.New("the kubelet has not reported the condition Ready")
 }
