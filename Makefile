@@ -1,0 +1,84 @@
+# tufboot: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+# The commit's own time, so that the same commit gives the same bits.
+BUILD_TIME ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+GO_BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs
+LDFLAGS    := -s -w -X main.version=$(VERSION) -X main.buildTime=$(BUILD_TIME)
+AGENT_MAX  := 12000000
+
+# The packages whose tests attach loop devices and mount file systems.
+ROOT_PKGS  := ./image/... ./agent/...
+SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+ROOT_TEST  := go test $(if $(SUDO),-exec "$(SUDO)")
+# All others but the whole-system tests.
+USER_PKGS   = $(shell go list ./... | grep -v -e /e2e -e /image -e /agent)
+
+GOLANGCI   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
+
+.PHONY: help deps build unit test e2e demo image fuzz lint vuln testdata docs bench clean size
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+deps: ## install the Debian packages that tests and demo need (says which and why)
+	@scripts/deps
+
+build: ## build bin/agent and bin/repo-tool, static and stripped, and report their sizes
+	@mkdir -p bin
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/agent ./agent
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/repo-tool ./repo-tool
+	@$(MAKE) --no-print-directory size
+
+size:
+	@ls -l bin | awk 'NR>1 {printf "%-12s %6.2f MB\n", $$9, $$5/1e6}'
+	@test "$$(stat -c %s bin/agent)" -le $(AGENT_MAX) || { echo "bin/agent is larger than $(AGENT_MAX) bytes"; exit 1; }
+
+unit: ## run the fast tests (two minutes at most)
+	go test -short $(USER_PKGS)
+	$(ROOT_TEST) -short $(ROOT_PKGS)
+
+test: deps build lint ## run the whole proof, as CI does
+	go test -race -timeout 20m $(USER_PKGS)
+	$(ROOT_TEST) -race -timeout 20m $(ROOT_PKGS)
+	cd deploy/test && go test ./...
+	$(MAKE) --no-print-directory e2e
+
+e2e: deps build ## run the whole-system tests in QEMU
+	go test -count=1 -timeout 30m ./e2e/...
+
+demo: deps build ## show an update, a broken update and the rollback on a machine in QEMU
+	@go run ./e2e/demo
+
+image: deps build ## build a demo disk image in build/demo.img, with its repository beside it
+	@go run ./e2e/demo -only-image build
+
+FUZZ_TIME ?= 1m
+fuzz: ## run every fuzz target for FUZZ_TIME (default 1m)
+	@set -e; for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ_TIME) $$pkg; \
+	  done; done
+
+lint: ## gofmt, go vet, golangci-lint
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go run $(GOLANGCI) run
+
+vuln: ## look for known vulnerabilities (needs the Internet)
+	go run $(GOVULN) ./...
+
+testdata: ## make the fixture repositories in testdata/tuf-repo again
+	go run ./testdata/gen
+
+docs: ## make the man pages in docs/man again
+	go test ./agent ./repo-tool -run TestManPage -update
+
+bench: build ## measure, and print the table of docs/benchmarks.md
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what was built
+	rm -rf bin build
