@@ -41,6 +41,11 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	for _, command := range []*cli.Command{
 		initCommand(),
 		publishCommand(),
+		refreshCommand(),
+		listCommand(),
+		statusCommand(),
+		verifyCommand(),
+		serveCommand(),
 	} {
 		app.Commands = append(app.Commands, finish(command))
 	}
