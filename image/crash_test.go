@@ -1,0 +1,137 @@
+package image_test
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tufboot/image"
+)
+
+// childDevice makes the test program a process that writes a slot and is
+// killed while it does.
+const childDevice = "TUFBOOT_TEST_WRITE_DEVICE"
+
+func TestMain(m *testing.M) {
+	if device := os.Getenv(childDevice); device != "" {
+		writeForEver(device)
+	}
+	os.Exit(m.Run())
+}
+
+// writeForEver writes half a file, says so, and waits for its end.
+func writeForEver(device string) {
+	err := image.WriteSlot(image.Partition{Name: "SYSTEM-B", Device: device}, func(w *image.Writer) error {
+		f, _, err := w.Partial("initramfs", 8)
+		if err != nil {
+			return err
+		}
+		if _, err := f.WriteString("half"); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		println("written")
+		_, err = io.Copy(io.Discard, os.Stdin)
+		return err
+	})
+	println("ended", err.Error())
+	os.Exit(1)
+}
+
+// A killed update leaves no mount behind, so that the next one can run.
+func TestKilledWriterLeavesNoMount(t *testing.T) {
+	p, _ := newSlot(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDevice+"="+p.Device)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(said).ReadString('\n'); line != "written\n" {
+		t.Fatalf("the child says %q, %v", line, err)
+	}
+	err = image.WriteSlot(p, func(*image.Writer) error { return nil })
+	wantRefusal(t, err, image.ReasonSlotMounted) // while it is alive
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	resume(t, p)
+}
+
+// resume finds half of the file and writes the other half.
+func resume(t *testing.T, p image.Partition) {
+	t.Helper()
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		f, have, err := w.Partial("initramfs", 8)
+		if err != nil {
+			return err
+		}
+		if have != 4 {
+			t.Errorf("%d bytes are there, want 4", have)
+		}
+		if _, err := f.WriteString("+end"); err != nil {
+			return err
+		}
+		return w.Commit("initramfs")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readBack(p, "initramfs"); string(got) != "half+end" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// A machine that loses power while the slot is written leaves a file system
+// whose journal needs recovery: the next run recovers it and goes on.
+func TestPowerCutWhileWriting(t *testing.T) {
+	p, d := newSlot(t)
+	copied := filepath.Join(t.TempDir(), "after-the-cut")
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		f, _, err := w.Partial("initramfs", 8)
+		if err != nil {
+			return err
+		}
+		if _, err := f.WriteString("half"); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		// What is in the file behind the loop device now is what a cut leaves.
+		content, err := os.ReadFile(d.file)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(copied, content, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := newDiskFrom(t, copied).find().SystemB
+	// Reading must not recover it: GRUB would not either.
+	for range 2 {
+		if _, err := image.ReadSlotFile(cut, "initramfs", 100); err == nil {
+			t.Error("a file is there that was never committed")
+		}
+	}
+	if out := run(t, "e2fsprogs", "", "dumpe2fs", "-h", cut.Device); !strings.Contains(out, "needs_recovery") {
+		t.Fatal("the copy needs no recovery: this test proves nothing, or reading has recovered it")
+	}
+	resume(t, cut)
+}

@@ -1,0 +1,88 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How long to wait for a device to become free. A mount of our own is gone as
+// soon as it is closed, except when another thread forked in that moment: the
+// child holds the descriptors until it execs. Somebody who looks at the slot,
+// such as a status query, is gone soon as well.
+const (
+	freeWait = 2 * time.Second
+	freePoll = 20 * time.Millisecond
+)
+
+// openExclusive opens a block device that nobody has mounted or otherwise
+// claimed. O_EXCL without O_CREAT asks the kernel just that (open(2)), and the
+// kernel's answer covers all mount namespaces and detached mounts. While the
+// file is open, nobody can mount the device.
+func openExclusive(device string) (*os.File, error) {
+	deadline := time.Now().Add(freeWait)
+	for {
+		f, err := os.OpenFile(device, os.O_RDWR|unix.O_EXCL, 0)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			return nil, err
+		}
+		if mounts, _ := mountsOf(device); len(mounts) > 0 || time.Now().After(deadline) {
+			return nil, refuseBusy(device, mounts)
+		}
+		time.Sleep(freePoll)
+	}
+}
+
+func refuseBusy(device string, mounts []mountPoint) error {
+	if len(mounts) == 0 {
+		return refuse(ReasonSlotMounted, "find out what uses it (another mount namespace, swap, RAID, a running file-system check) and end that",
+			"%s is in use", device)
+	}
+	var paths []string
+	for _, m := range mounts {
+		paths = append(paths, m.path)
+	}
+	return refuse(ReasonSlotMounted, "unmount it first", "%s is mounted on %s", device, strings.Join(paths, ", "))
+}
+
+// identify checks that p holds a slot's file system.
+func identify(p Partition) (superblock, error) {
+	const advice = "make the file system again: mke2fs -t ext4 -O ^metadata_csum_seed,^orphan_file -L LABEL DEVICE"
+	f, err := os.Open(p.Device)
+	if err != nil {
+		return superblock{}, err
+	}
+	defer f.Close()
+	// A page cache that is older than the device would deceive.
+	if err := dropCache(f); err != nil {
+		return superblock{}, err
+	}
+	sb, err := readSuperblock(f)
+	switch {
+	case err != nil:
+		return sb, fmt.Errorf("%s: %w", p.Device, err)
+	case sb.fsType != typeExt4:
+		return sb, refuse(ReasonWrongFilesystem, advice, "%s holds no ext4 file system", p.Device)
+	case sb.label != p.Name:
+		return sb, refuse(ReasonWrongFilesystem, "set the label: e2label DEVICE LABEL",
+			"the file system on %s is labelled %q, its partition %q", p.Device, sb.label, p.Name)
+	case sb.foreign != 0:
+		return sb, refuse(ReasonWrongFilesystem, advice, "the file system on %s has features that GRUB cannot read (%#x)", p.Device, sb.foreign)
+	}
+	return sb, nil
+}
+
+// dropCache writes out and forgets what the kernel has cached of a block device.
+func dropCache(f *os.File) error {
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0); err != nil {
+		return fmt.Errorf("drop the cache of %s: %w", f.Name(), err)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadBack is step 6 of the package comment: it lets fn read the files of slot
+// p as they are on the device. open returns a file of the slot's root folder;
+// errors.Is(err, fs.ErrNotExist) tells that it is not there.
+//
+// The slot must be unmounted: a *RefusedError says that it is in use. A drive
+// that answers from its own memory cannot be seen through.
+func ReadBack(p Partition, fn func(open func(name string) (io.ReadCloser, error)) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read back slot %s: %w", p.Name, err)
+		}
+	}()
+	// The exclusive open proves that no mount is left whose page cache would
+	// answer; dropping the cache is for the blocks that a mere open device keeps.
+	if err := claim(p); err != nil {
+		return err
+	}
+	m, err := mount(mountRequest{device: p.Device, fsType: typeExt4, exclusive: true, readOnly: true, flags: []string{"ro", "noload"}})
+	if errors.Is(err, unix.EBUSY) {
+		return refuseBusy(p.Device, nil)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	root, err := os.OpenRoot(m.Path("."))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	var opened []*directFile
+	defer func() {
+		for _, f := range opened {
+			f.Close()
+		}
+	}()
+	return fn(func(name string) (io.ReadCloser, error) {
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+		f, err := openDirect(root, name)
+		if err != nil {
+			return nil, err
+		}
+		opened = append(opened, f)
+		return f, nil
+	})
+}
+
+// directUnit is how much is read at once; directAlign is an alignment of
+// memory, place and length that every disk takes for O_DIRECT (open(2)).
+const (
+	directUnit  = 1 << 20
+	directAlign = 4096
+)
+
+// directFile reads a file past the page cache, where the file system can.
+type directFile struct {
+	file   *os.File
+	buffer []byte // aligned
+	rest   []byte // of buffer: read and not delivered yet
+}
+
+func openDirect(root *os.Root, name string) (*directFile, error) {
+	f, err := openRegular(root, name, unix.O_DIRECT)
+	if errors.Is(err, unix.EINVAL) { // no such thing here; the mount is fresh in any case
+		f, err = openRegular(root, name, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &directFile{file: f, buffer: alignedBuffer(directUnit, directAlign)}, nil
+}
+
+// Read implements io.Reader.
+func (d *directFile) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(d.rest) == 0 {
+		n, err := d.fill()
+		if err != nil {
+			return 0, err
+		}
+		d.rest = d.buffer[:n]
+	}
+	n := copy(p, d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// fill reads the next unit into the buffer. Each read but the last is of whole
+// units, so the file's position stays aligned.
+func (d *directFile) fill() (int, error) {
+	n, err := d.file.Read(d.buffer)
+	if errors.Is(err, unix.EINVAL) { // this disk takes no direct reads
+		if err := d.indirect(); err != nil {
+			return 0, err
+		}
+		n, err = d.file.Read(d.buffer)
+		return n, err
+	}
+	return n, err
+}
+
+// indirect goes on through the page cache.
+func (d *directFile) indirect() error {
+	flags, err := unix.FcntlInt(d.file.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return err
+	}
+	if flags&unix.O_DIRECT == 0 {
+		return unix.EINVAL
+	}
+	_, err = unix.FcntlInt(d.file.Fd(), unix.F_SETFL, flags&^unix.O_DIRECT)
+	return err
+}
+
+// Close implements io.Closer. It can be called again.
+func (d *directFile) Close() error {
+	if err := d.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// alignedBuffer returns a buffer of size bytes whose address is a multiple of
+// align.
+func alignedBuffer(size, align int) []byte {
+	b := make([]byte, size+align)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (align - 1)
+	return b[skip:][:size:size]
+}

@@ -1,0 +1,165 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// WriteSlot lets fn change the files of slot p, in steps 1 to 5 of the package
+// comment: when it returns nil, everything is on the device, the file system is
+// unmounted and its journal empty. fn's error is returned after the unmount;
+// what fn has committed until then stays.
+//
+// A *RefusedError means that p is mounted or in use, holds another file system
+// than a slot's, or is too small. p must not be the booted slot, nor bootable at all: the
+// caller sees to it.
+func WriteSlot(p Partition, fn func(*Writer) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write slot %s: %w", p.Name, err)
+		}
+	}()
+	if err := claim(p); err != nil {
+		return err
+	}
+	m, err := mount(mountRequest{device: p.Device, fsType: typeExt4, exclusive: true, values: map[string]string{"errors": "remount-ro"}})
+	if errors.Is(err, unix.EBUSY) {
+		return refuseBusy(p.Device, nil)
+	}
+	if err != nil {
+		return err
+	}
+	if err := writeMounted(m, fn); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			err = refuseFull(p, err)
+		}
+		return errors.Join(err, proveUnmounted(p))
+	}
+	return proveUnmounted(p)
+}
+
+// claim checks that p is a slot that nobody uses.
+func claim(p Partition) error {
+	f, err := openExclusive(p.Device)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = identify(p)
+	return err
+}
+
+// writeMounted runs fn on the mount and then takes the mount down, also when fn
+// panics.
+func writeMounted(m *Mount, fn func(*Writer) error) (err error) {
+	defer func() { err = errors.Join(err, m.Close()) }()
+	root, err := os.OpenRoot(m.Path("."))
+	if err != nil {
+		return err
+	}
+	w := &Writer{root: root}
+	defer w.close()
+	return fn(w)
+}
+
+// proveUnmounted is the proof that GRUB will see what was written: nobody has
+// the device mounted any more, its write cache is flushed, and the journal has
+// nothing left that is not in its place.
+func proveUnmounted(p Partition) error {
+	f, err := openExclusive(p.Device)
+	if err != nil {
+		return fmt.Errorf("after unmounting: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("flush %s: %w", p.Device, err)
+	}
+	sb, err := identify(p)
+	if err != nil {
+		return fmt.Errorf("after unmounting: %w", err)
+	}
+	if sb.dirty {
+		return fmt.Errorf("%s: the journal still needs recovery after unmounting", p.Device)
+	}
+	return nil
+}
+
+func refuseFull(p Partition, err error) error {
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
+		return err
+	}
+	return &RefusedError{Reason: ReasonSlotTooSmall, Advice: "publish a smaller release, or build the disk again with larger slots", Err: err}
+}
+
+// ReadSlotFile returns the content of a file in the root folder of slot p, as
+// GRUB would see it: read-only, without journal replay, and whether or not the
+// slot is mounted elsewhere. A file of more than limit bytes is an error.
+// errors.Is(err, fs.ErrNotExist) tells that it is not there.
+func ReadSlotFile(p Partition, name string, limit int64) (_ []byte, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read %s of slot %s: %w", name, p.Name, err)
+		}
+	}()
+	if _, err := identify(p); err != nil {
+		return nil, err
+	}
+	m, err := mountToLook(p.Device, typeExt4)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	root, err := os.OpenRoot(m.Path("."))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := openRegular(root, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		err = fmt.Errorf("it has more than %d bytes", limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return content, nil
+}
+
+// mountToLook mounts a device for reading. Where it is mounted for writing
+// elsewhere, that file system is shared: the kernel refuses to have it both
+// ways (EBUSY), but a read-only view of it is possible.
+func mountToLook(device, fsType string) (*Mount, error) {
+	r := mountRequest{device: device, fsType: fsType, readOnly: true, flags: []string{"ro"}}
+	if fsType == typeExt4 {
+		r.flags = append(r.flags, "noload")
+	}
+	m, err := mount(r)
+	if errors.Is(err, unix.EBUSY) {
+		r.flags = nil
+		return mount(r)
+	}
+	return m, err
+}
+
+// openRegular opens a regular file in the root folder for reading, with
+// additional flags.
+func openRegular(root *os.Root, name string, flags int) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", name))
+	}
+	return f, nil
+}

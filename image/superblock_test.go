@@ -1,0 +1,84 @@
+package image
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+)
+
+// ext4Start returns the first bytes of a file system with the ext4 magic.
+func ext4Start(incompatible uint32, label string) []byte {
+	b := make([]byte, 2048)
+	binary.LittleEndian.PutUint16(b[1024+0x38:], 0xef53)
+	binary.LittleEndian.PutUint32(b[1024+0x60:], incompatible)
+	copy(b[1024+0x78:1024+0x88], label)
+	return b
+}
+
+func fatStart(labelAt, typeAt int, fatType, label string) []byte {
+	b := make([]byte, 2048)
+	copy(b[typeAt:], fatType)
+	copy(b[labelAt:], label)
+	b[510], b[511] = 0x55, 0xaa
+	return b
+}
+
+func TestReadSuperblock(t *testing.T) {
+	const usual = 0x2c2 // filetype, extents, 64bit, flex_bg
+	tests := []struct {
+		name  string
+		bytes []byte
+		want  superblock
+	}{
+		{"ext4", ext4Start(usual, "SYSTEM-A"), superblock{fsType: "ext4", label: "SYSTEM-A"}},
+		{"ext4, longest label", ext4Start(usual, "0123456789abcdef"), superblock{fsType: "ext4", label: "0123456789abcdef"}},
+		{"ext4, journal to be recovered", ext4Start(usual|4, "X"), superblock{fsType: "ext4", label: "X", dirty: true}},
+		{"ext4, metadata_csum_seed", ext4Start(usual|0x2000, "X"), superblock{fsType: "ext4", label: "X", foreign: 0x2000}},
+		{"ext4, inline_data", ext4Start(usual|0x8000, "X"), superblock{fsType: "ext4", label: "X", foreign: 0x8000}},
+		{"ext4, casefold", ext4Start(usual|0x20000, "X"), superblock{fsType: "ext4", label: "X", foreign: 0x20000}},
+		{"ext3", ext4Start(2, "X"), superblock{}},
+		{"FAT32", fatStart(71, 82, "FAT32   ", "EFI        "), superblock{fsType: "vfat", label: "EFI"}},
+		{"FAT16", fatStart(43, 54, "FAT16   ", "EFI        "), superblock{fsType: "vfat", label: "EFI"}},
+		{"zeros", make([]byte, 4096), superblock{}},
+		{"too short", make([]byte, 100), superblock{}},
+		{"empty", nil, superblock{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := readSuperblock(bytes.NewReader(tt.bytes))
+			if err != nil || got != tt.want {
+				t.Errorf("got %+v, %v; want %+v", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzReadSuperblock(f *testing.F) {
+	f.Add(ext4Start(0x2c2, "SYSTEM-A"))
+	f.Add(fatStart(71, 82, "FAT32   ", "EFI        "))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		sb, err := readSuperblock(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sb.label) > 16 || sb.fsType == "" && sb != (superblock{}) {
+			t.Fatalf("got %+v", sb)
+		}
+	})
+}
+
+func TestParseMountInfo(t *testing.T) {
+	const info = `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 22 7:1 / /mnt/a\040b rw shared:1 master:2 - ext4 /dev/loop1 rw
+31 22 7:1 /sub /mnt/c rw - ext4 /dev/loop1 rw
+32 22 7:10 / /mnt/d rw - vfat /dev/loop10 rw
+garbage
+33 22 7:1
+`
+	got := parseMountInfo(info, "7:1")
+	want := []mountPoint{{"/", "/mnt/a b", "ext4"}, {"/sub", "/mnt/c", "ext4"}}
+	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
