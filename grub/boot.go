@@ -1,0 +1,123 @@
+package grub
+
+// Facts are what GRUB meets at one boot, beside the boot state.
+type Facts struct {
+	// Damaged: the environment block cannot be used (see ErrDamaged).
+	Damaged bool
+	// Unwritable: save_env fails, or the block read again is not what was saved.
+	Unwritable bool
+	// LastGood is the slot that last-good names; "" if it cannot be used.
+	LastGood Slot
+	// NoKernelA and NoKernelB: the slot's partition, kernel, initramfs or arguments
+	// are missing or cannot be loaded.
+	NoKernelA, NoKernelB bool
+}
+
+// loads reports whether slot's kernel can be loaded.
+func (f Facts) loads(slot Slot) bool {
+	switch slot {
+	case SlotA:
+		return !f.NoKernelA
+	case SlotB:
+		return !f.NoKernelB
+	}
+	return false
+}
+
+// Outcome is what GRUB boots.
+type Outcome struct {
+	// Slot is the slot whose kernel is started; "" if none: GRUB then waits and
+	// reboots.
+	Slot Slot
+	// BootID and Try are handed to the kernel (see Booted).
+	BootID string
+	Try    int
+}
+
+// Boot is the model of grub.cfg: given the state in the block and the facts, it
+// returns the state in the block afterwards and what is booted. It does not
+// write; of a damaged block the state means nothing and is returned as it is.
+//
+//   - Committed: the active slot; if it cannot be loaded, the other one if it may be
+//     booted; nothing is written, so the next boot tries the same again.
+//   - On trial: one is taken off the count and saved, then the slot is booted,
+//     counted. If the count cannot be saved, the other slot is booted instead.
+//   - On trial with nothing left, or with a kernel that cannot be loaded: the slot is
+//     given up, and the other one booted if it may be.
+//   - Damaged block: the slot of last-good, or A; then the other one, of which
+//     nothing bad is known.
+func (s State) Boot(f Facts) (State, Outcome) {
+	if f.Damaged {
+		first := f.LastGood
+		if first == "" {
+			first = SlotA
+		}
+		return s, f.start(Outcome{}, first, first.Other())
+	}
+	if s.Success {
+		return s, s.bootCommitted(f)
+	}
+	return s.bootTrial(f)
+}
+
+func (s State) bootCommitted(f Facts) Outcome {
+	var order []Slot
+	for _, slot := range []Slot{s.Active, s.Active.Other()} {
+		if s.OK(slot) {
+			order = append(order, slot)
+		}
+	}
+	if !s.OK(s.Active) {
+		// It was good once, and it is better than never to boot again.
+		order = append(order, s.Active)
+	}
+	return f.start(Outcome{BootID: s.BootID}, order...)
+}
+
+func (s State) bootTrial(f Facts) (State, Outcome) {
+	on := Outcome{BootID: s.BootID}
+	if s.OK(s.Active) && s.Counter > 0 {
+		if f.Unwritable {
+			return s, f.start(on, s.proven()...)
+		}
+		s.Counter--
+		if f.loads(s.Active) {
+			on.Slot, on.Try = s.Active, Attempts-s.Counter
+			return s, on
+		}
+	}
+	proven := s.proven()
+	if !f.Unwritable {
+		s = s.giveUp()
+	}
+	return s, f.start(on, proven...)
+}
+
+// proven returns the slot to boot instead of the one on trial, if there is one.
+func (s State) proven() []Slot {
+	if other := s.Active.Other(); s.OK(other) {
+		return []Slot{other}
+	}
+	return nil
+}
+
+// giveUp ends the trial of the active slot: for good, until the agent arms again.
+func (s State) giveUp() State {
+	other := s.Active.Other()
+	s = s.withOK(s.Active, false)
+	if s.OK(other) {
+		s.Active, s.Success, s.Counter = other, true, 0
+	}
+	return s
+}
+
+// start returns o with the first of slots whose kernel can be loaded.
+func (f Facts) start(o Outcome, slots ...Slot) Outcome {
+	for _, slot := range slots {
+		if f.loads(slot) {
+			o.Slot = slot
+			break
+		}
+	}
+	return o
+}
