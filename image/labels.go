@@ -34,7 +34,7 @@ const (
 
 var (
 	fatLabelForm  = regexp.MustCompile(`^[A-Z0-9][A-Z0-9_-]*$`)
-	ext4LabelForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	ext4LabelForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 )
 
 // Check reports whether the labels can be used: they differ from each other,
@@ -47,7 +47,7 @@ func (l Labels) Check() error {
 	seen := map[string]bool{l.EFI: true}
 	for _, label := range []string{l.SystemA, l.SystemB, l.Data} {
 		if !ext4LabelForm.MatchString(label) || len(label) > maxExt4Label {
-			return fmt.Errorf("label %q: use 1 to %d of A-Z a-z 0-9 . _ -", label, maxExt4Label)
+			return fmt.Errorf("label %q: use 1 to %d of A-Z a-z 0-9 _ -", label, maxExt4Label)
 		}
 		if seen[label] {
 			return fmt.Errorf("label %q is used twice", label)
