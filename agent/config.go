@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.yaml.in/yaml/v3"
+
+	"tufboot/agent/health"
+	"tufboot/image"
+	"tufboot/internal/console"
+)
+
+// config is /etc/tufboot/agent.yaml. Unknown keys are an error, so that a
+// misspelt one is not ignored in silence.
+type config struct {
+	Server   string       `yaml:"server"`
+	Channel  string       `yaml:"channel"`
+	Root     string       `yaml:"root"`
+	StateDir string       `yaml:"state_dir"`
+	Disk     string       `yaml:"disk"`
+	Labels   labelConfig  `yaml:"labels"`
+	Grubenv  string       `yaml:"grubenv"`
+	Health   healthConfig `yaml:"health"`
+	Reboot   rebootConfig `yaml:"reboot"`
+}
+
+type labelConfig struct {
+	EFI     string `yaml:"efi"`
+	SystemA string `yaml:"system_a"`
+	SystemB string `yaml:"system_b"`
+	Data    string `yaml:"data"`
+}
+
+type healthConfig struct {
+	Deadline   time.Duration    `yaml:"deadline"`
+	Interval   time.Duration    `yaml:"interval"`
+	Timeout    time.Duration    `yaml:"timeout"`
+	Containerd containerdConfig `yaml:"containerd"`
+	APIServer  apiServerConfig  `yaml:"api_server"`
+	NodeReady  nodeReadyConfig  `yaml:"node_ready"`
+	DropIn     dropInConfig     `yaml:"drop_in"`
+}
+
+type containerdConfig struct {
+	Enabled bool   `yaml:"enabled"`
+	Socket  string `yaml:"socket"`
+}
+
+type apiServerConfig struct {
+	Enabled    bool   `yaml:"enabled"`
+	Kubeconfig string `yaml:"kubeconfig"`
+}
+
+type nodeReadyConfig struct {
+	Enabled bool   `yaml:"enabled"`
+	Node    string `yaml:"node"`
+}
+
+type dropInConfig struct {
+	Enabled bool   `yaml:"enabled"`
+	Dir     string `yaml:"dir"`
+}
+
+type rebootConfig struct {
+	Sentinel string   `yaml:"sentinel"`
+	Command  []string `yaml:"command"`
+}
+
+func defaultSettings() config {
+	l := image.DefaultLabels()
+	return config{
+		Channel:  "stable",
+		Root:     "/etc/tufboot/root.json",
+		StateDir: "/var/lib/tufboot",
+		Labels:   labelConfig{EFI: l.EFI, SystemA: l.SystemA, SystemB: l.SystemB, Data: l.Data},
+		Health: healthConfig{
+			Deadline: health.DefaultDeadline, Interval: health.DefaultInterval, Timeout: health.DefaultTimeout,
+			Containerd: containerdConfig{Enabled: true, Socket: "/run/containerd/containerd.sock"},
+			APIServer:  apiServerConfig{Enabled: true},
+			NodeReady:  nodeReadyConfig{Enabled: true},
+			DropIn:     dropInConfig{Enabled: true, Dir: "/etc/tufboot/health"},
+		},
+		Reboot: rebootConfig{Sentinel: "/run/tufboot/reboot-required"},
+	}
+}
+
+// loadConfig reads the configuration file and puts the flags and environment
+// variables of the command line over it. A file that is missing at its default
+// place is an empty one.
+func loadConfig(c *cli.Context) (config, error) {
+	path := c.String("config")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !c.IsSet("config") {
+		data, err = nil, nil
+	}
+	if err != nil {
+		return config{}, console.Usagef("configuration: %w", err)
+	}
+	cfg, err := parseConfig(data)
+	if err != nil {
+		return config{}, console.Usagef("configuration %s: %w", path, err)
+	}
+	for name, field := range map[string]*string{
+		"server": &cfg.Server, "channel": &cfg.Channel, "root": &cfg.Root, "state-dir": &cfg.StateDir,
+		"disk": &cfg.Disk, "grubenv": &cfg.Grubenv,
+	} {
+		if c.IsSet(name) {
+			*field = c.String(name)
+		}
+	}
+	return cfg, nil
+}
+
+func parseConfig(data []byte) (config, error) {
+	cfg := defaultSettings()
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
+		return config{}, err
+	}
+	for name, d := range map[string]time.Duration{
+		"health.deadline": cfg.Health.Deadline, "health.interval": cfg.Health.Interval, "health.timeout": cfg.Health.Timeout,
+	} {
+		if d <= 0 {
+			return config{}, fmt.Errorf("%s: %v is not a positive duration", name, d)
+		}
+	}
+	return cfg, nil
+}

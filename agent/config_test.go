@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseConfig(t *testing.T) {
+	full, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := parseConfig(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Server != "https://updates.example.com/edge" || cfg.Health.Deadline != 15*time.Minute ||
+		cfg.Labels.SystemB != "ROOT-B" || cfg.Health.Containerd.Enabled || len(cfg.Reboot.Command) != 2 {
+		t.Errorf("parsed as %+v", cfg)
+	}
+	if !cfg.Health.APIServer.Enabled || cfg.Health.DropIn.Dir != "/etc/tufboot/health" {
+		t.Errorf("what the file leaves out is not the default: %+v", cfg.Health)
+	}
+}
+
+func TestParseConfigRefuses(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want string }{
+		"misspelt key":      {"sever: http://x\n", "sever"},
+		"misspelt check":    {"health: {containrd: {enabled: false}}\n", "containrd"},
+		"wrong type":        {"server: [1, 2]\n", "string"},
+		"negative duration": {"health: {deadline: -1s}\n", "health.deadline"},
+		"not a duration":    {"health: {interval: soon}\n", "soon"},
+		"not YAML":          {"{{{", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig([]byte(tt.text))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one about %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	full, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
+	f.Add([]byte("server: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, err := parseConfig(data)
+		if err == nil && cfg.Health.Timeout <= 0 {
+			t.Errorf("accepted a timeout of %v", cfg.Health.Timeout)
+		}
+	})
+}

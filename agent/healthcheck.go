@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tufboot/agent/health"
+	"tufboot/agent/update"
+)
+
+func healthcheckCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "healthcheck",
+		Usage: "run the health checks; they decide a trial",
+		Description: `On a trial boot a healthy node marks the release good, and an unhealthy one is
+rebooted (with --reboot-on-failure), so that GRUB counts and in the end rolls
+back. Without a trial the health is only reported; nothing is rebooted.
+
+Examples:
+
+   agent healthcheck
+   agent healthcheck --wait 10m --reboot-on-failure   # what the boot service runs`,
+		Flags: commonFlags(lockFlag(),
+			&cli.DurationFlag{Name: "wait", Usage: "go on for so `LONG` until all required checks pass (default: one round; for a trial: health.deadline)"},
+			&cli.BoolFlag{Name: "reboot-on-failure", Usage: "reboot when a trial fails"}),
+		Action: verb(healthcheck),
+	}
+}
+
+func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
+	n, err := s.node()
+	if err != nil {
+		return err
+	}
+	opts, err := s.checks()
+	if err != nil {
+		return err
+	}
+	report, err := n.HealthCheck(ctx,
+		func() (*update.Lock, error) { return s.lock(ctx) },
+		func(ctx context.Context) health.Report {
+			if opts.Deadline == 0 {
+				return health.Run(ctx, opts)
+			}
+			return health.Wait(ctx, opts)
+		})
+	if report.Verdict != "" {
+		if perr := print(c, report, healthText(report)); perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
+	if report.Verdict == update.VerdictFailed && c.Bool("reboot-on-failure") {
+		s.log.Error("the trial failed; rebooting, so that GRUB tries it again or rolls back", "error", err)
+		return errors.Join(err, update.Reboot(ctx, s.cfg.Reboot.Command))
+	}
+	return err
+}
+
+// checks builds the gate from the configuration.
+func (s *session) checks() (health.Options, error) {
+	h := s.cfg.Health
+	opts := health.Options{Timeout: h.Timeout, Interval: h.Interval, Deadline: s.cli.Duration("wait"), Logger: s.log}
+	if opts.Deadline == 0 && s.booted.Try > 0 {
+		opts.Deadline = h.Deadline
+	}
+	kube := health.KubeOptions{Kubeconfig: h.APIServer.Kubeconfig}
+	if h.Containerd.Enabled {
+		opts.Required = append(opts.Required, health.Containerd(h.Containerd.Socket))
+	}
+	if h.APIServer.Enabled {
+		opts.Required = append(opts.Required, health.APIServer(kube))
+	}
+	if h.NodeReady.Enabled {
+		name, err := nodeName(h.NodeReady.Node)
+		if err != nil {
+			return opts, err
+		}
+		opts.Required = append(opts.Required, health.NodeReady(kube, name))
+	}
+	if h.DropIn.Enabled {
+		required, wanted, err := health.DropIns(h.DropIn.Dir)
+		if err != nil {
+			return opts, err
+		}
+		opts.Required = append(opts.Required, required...)
+		opts.Wanted = append(opts.Wanted, wanted...)
+	}
+	return opts, nil
+}
+
+// nodeName is the name by which Kubernetes knows this node: the configured
+// one, $NODE_NAME (the downward API's usual place), or the host name.
+func nodeName(configured string) (string, error) {
+	if configured != "" {
+		return configured, nil
+	}
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name, nil
+	}
+	name, err := os.Hostname()
+	return strings.ToLower(name), err
+}
+
+func healthText(r update.GateReport) string {
+	var b strings.Builder
+	for _, res := range r.Health.Results {
+		mark, kind := "ok    ", "required"
+		if !res.Passed {
+			mark = "FAILED"
+		}
+		if !res.Required {
+			kind = "wanted"
+		}
+		fmt.Fprintf(&b, "%s  %-8s  %s (%s)", mark, kind, res.Name, res.Duration.Round(time.Millisecond))
+		if res.Error != "" {
+			fmt.Fprintf(&b, ": %s", res.Error)
+		}
+		b.WriteByte('\n')
+	}
+	switch {
+	case r.Verdict == update.VerdictCommitted:
+		fmt.Fprintf(&b, "healthy: slot %s is committed", r.Slot)
+	case r.Verdict == update.VerdictFailed:
+		fmt.Fprintf(&b, "the trial of slot %s is not committed", r.Slot)
+	case r.Health.Healthy:
+		b.WriteString("healthy; nothing is on trial")
+	default:
+		b.WriteString("unhealthy; nothing is on trial")
+	}
+	return b.String()
+}

@@ -1,0 +1,49 @@
+// Command agent keeps a GRUB-booted node up to date from a signed TUF
+// repository: it writes the inactive slot, arms it for trial boots, and commits
+// or gives it up by health checks.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"tufboot/internal/console"
+)
+
+// version and buildTime are set by the linker. buildTime (RFC 3339) is the
+// earliest time that the agent believes a clock.
+var (
+	version   = "development"
+	buildTime = ""
+)
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	app := newApp()
+	err := app.RunContext(ctx, args)
+	if err != nil {
+		console.PrintError(app.ErrWriter, app.Name, err, wantsJSON(args))
+	}
+	return console.ExitCode(err)
+}
+
+// wantsJSON looks for --json among the arguments as given, since an error in
+// them may keep the flag from being parsed.
+func wantsJSON(args []string) bool {
+	for _, a := range args[1:] {
+		switch a {
+		case "--json", "-json", "--json=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tufboot/agent/update"
+	"tufboot/grub"
+	"tufboot/image"
+	"tufboot/internal/console"
+	"tufboot/metadata/client"
+)
+
+// session is what one run of a verb works with.
+type session struct {
+	cfg    config
+	log    *slog.Logger
+	booted grub.Booted
+	rescue bool
+	cli    *cli.Context
+}
+
+func openSession(c *cli.Context) (*session, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, console.Usagef("--log-level %q: use debug, info, warn or error", c.String("log-level"))
+	}
+	log, err := console.Logger(c.App.ErrWriter, c.String("log-format"), level)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cfg: cfg, log: log, cli: c}
+	return s, s.findBooted(c.String("booted-slot"))
+}
+
+// findBooted learns the running slot from the kernel's command line, or from
+// the operator.
+func (s *session) findBooted(flag string) error {
+	if flag == "none" {
+		s.rescue = true
+		return nil
+	}
+	if flag != "" {
+		slot, err := grub.ParseSlot(flag)
+		if err != nil {
+			return console.Usagef("--booted-slot: %w", err)
+		}
+		s.booted.Slot = slot
+		return nil
+	}
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return fmt.Errorf("learn which slot is running: %w", err)
+	}
+	s.booted, err = grub.ParseKernelCmdline(string(line))
+	return err
+}
+
+func (s *session) labels() image.Labels {
+	l := s.cfg.Labels
+	return image.Labels{EFI: l.EFI, SystemA: l.SystemA, SystemB: l.SystemB, Data: l.Data}
+}
+
+func (s *session) findDisk() (*image.Disk, error) {
+	return image.Find(image.FindOptions{Disk: s.cfg.Disk, ESP: s.booted.ESP, Labels: s.labels()})
+}
+
+// node opens the node without its repository.
+func (s *session) node() (*update.Node, error) {
+	disk, err := s.findDisk()
+	if err != nil {
+		return nil, err
+	}
+	kernelID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("learn the kernel's boot id: %w", err)
+	}
+	return update.New(update.Options{
+		StateDir: s.cfg.StateDir,
+		Disk:     disk,
+		Grubenv:  s.cfg.Grubenv,
+		Booted:   s.booted,
+		Rescue:   s.rescue,
+		KernelID: strings.TrimSpace(string(kernelID)),
+		Channel:  s.cfg.Channel,
+		Arch:     runtime.GOARCH,
+		Logger:   s.log,
+	}), nil
+}
+
+// updater opens the node with its repository and a display of progress.
+func (s *session) updater() (n *update.Node, done func(), err error) {
+	n, err = s.node()
+	if err != nil {
+		return nil, nil, err
+	}
+	opts, err := s.clientOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	if n.Client, err = client.New(opts); err != nil {
+		return nil, nil, err
+	}
+	display := &transfers{out: os.Stderr}
+	n.Progress = display.set
+	return n, display.close, nil
+}
+
+// transfers shows the transfer of one file after the other.
+type transfers struct {
+	out  *os.File
+	file string
+	bar  *console.Progress
+}
+
+func (t *transfers) set(file string, done, total int64) {
+	if file != t.file {
+		t.close()
+		t.file, t.bar = file, console.NewProgress(t.out, file, total)
+	}
+	t.bar.Set(done)
+}
+
+func (t *transfers) close() { t.bar.Close() }
+
+func (s *session) clientOptions() (client.Options, error) {
+	if s.cfg.Server == "" {
+		return client.Options{}, console.Usagef("no server: set `server:` in %s, or --server", s.cli.String("config"))
+	}
+	root, err := os.ReadFile(s.cfg.Root)
+	if err != nil {
+		return client.Options{}, console.Usagef("the trusted root.json: %w", err)
+	}
+	floor, err := clockFloor()
+	if err != nil {
+		return client.Options{}, err
+	}
+	return client.Options{
+		Server: s.cfg.Server, Root: root, Dir: filepath.Join(s.cfg.StateDir, "metadata"),
+		ClockFloor: floor, Logger: s.log, UserAgent: "tufboot-agent/" + version,
+	}, nil
+}
+
+// clockFloor is when this binary was built: no clock before that is believed.
+func clockFloor() (time.Time, error) {
+	if buildTime == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, buildTime)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the build time of this binary: %w", err)
+	}
+	return t, nil
+}
+
+// lock takes the right to change the node; --lock-wait says how long to wait.
+func (s *session) lock(ctx context.Context) (*update.Lock, error) {
+	wait := s.cli.Duration("lock-wait")
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	return update.Acquire(ctx, s.cfg.StateDir, wait > 0)
+}
+
+// locked runs work while holding the lock.
+func (s *session) locked(ctx context.Context, work func() error) error {
+	l, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	return work()
+}

@@ -1,0 +1,270 @@
+package update
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"tufboot/grub"
+	"tufboot/image"
+	"tufboot/metadata"
+	"tufboot/metadata/client"
+)
+
+// slotSlack is kept free in a slot for the small files and the file system's
+// own growth, in bytes.
+const slotSlack = 1 << 20
+
+// Apply writes the wanted release into the inactive slot and verifies it there
+// (steps 1 to 4 of the package comment). Where an earlier Apply was cut off, it
+// goes on from what that one left.
+func (n *Node) Apply(ctx context.Context, want string) (Plan, error) {
+	s, f, situation, err := n.settle(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	p, err := n.plan(ctx, s, f, situation, want)
+	n.note(&s, p, err)
+	if err != nil || !p.Install {
+		return p, errors.Join(err, s.Save(n.StateDir))
+	}
+	whole := Staged{Slot: p.Slot, Release: p.Release, Version: p.Version}
+	if s.Staged != nil && *s.Staged == whole && n.checkSlot(ctx, p.Slot) == nil {
+		return p, s.Save(n.StateDir)
+	}
+	s.Staged = nil
+	if err := s.Save(n.StateDir); err != nil {
+		return p, err
+	}
+	if err = n.write(ctx, p); err == nil {
+		s.Staged = &whole
+	}
+	n.note(&s, p, err)
+	return p, errors.Join(err, s.Save(n.StateDir))
+}
+
+// note records the outcome of a check in the state. It does not write.
+func (n *Node) note(s *State, p Plan, err error) {
+	s.LastCheck = &LastCheck{At: n.Now().UTC(), Reason: "done", Version: p.Version}
+	if err != nil {
+		s.LastCheck.Reason, s.LastCheck.Text = "error", err.Error()
+		var r interface{ ReasonCode() string }
+		if errors.As(err, &r) {
+			s.LastCheck.Reason = r.ReasonCode()
+		}
+	}
+}
+
+// write makes the slot unbootable, fills it and reads it back.
+func (n *Node) write(ctx context.Context, p Plan) error {
+	part := n.Disk.Slot(p.Slot)
+	// First of all, the slot must be nobody's fallback, even if the block is lost.
+	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
+		return err
+	}
+	err := n.changeBlock(fmt.Sprintf("mark slot %s as being written", p.Slot), func(s grub.State) (grub.State, error) {
+		return s.Invalidate(p.Slot)
+	})
+	if err != nil {
+		return err
+	}
+	files, err := slotFiles(p.resolved)
+	if err != nil {
+		return err
+	}
+	err = image.WriteSlot(part, func(w *image.Writer) error {
+		return n.fill(ctx, w, p.Release, files)
+	})
+	if err != nil {
+		return fmt.Errorf("write release %s into slot %s (%s): %w", p.Version, p.Slot, part.Device, err)
+	}
+	n.Logger.Info("read the slot back", "slot", p.Slot, "device", part.Device)
+	return readBack(ctx, part, files)
+}
+
+// slotFile is one file of a slot: its digest, and either an artifact to fetch
+// or the bytes themselves.
+type slotFile struct {
+	name     string
+	sha256   string
+	artifact *metadata.Artifact
+	data     []byte
+}
+
+// slotFiles lists what a slot holds for a release, in the order of writing: the
+// manifest comes last, so that a slot that has it has everything else.
+func slotFiles(r *client.Resolved) ([]slotFile, error) {
+	cmdline, err := grub.CmdlineConfig(r.Release.Cmdline)
+	if err != nil {
+		return nil, err
+	}
+	small := func(name string, data []byte) slotFile {
+		sum := sha256.Sum256(data)
+		return slotFile{name: name, sha256: hex.EncodeToString(sum[:]), data: data}
+	}
+	kernel, initramfs := &r.Release.Kernel, &r.Release.Initramfs
+	return []slotFile{
+		{name: metadata.KernelFile, sha256: kernel.SHA256, artifact: kernel},
+		{name: metadata.InitramfsFile, sha256: initramfs.SHA256, artifact: initramfs},
+		small(grub.CmdlineFile, cmdline),
+		small(metadata.ManifestFile, r.Manifest),
+	}, nil
+}
+
+// fill brings the mounted slot to hold exactly the given files of release id.
+// What an interrupted run for the same release left is gone on with.
+func (n *Node) fill(ctx context.Context, w *image.Writer, id metadata.ID, files []slotFile) error {
+	resumed, err := w.Claim(string(id))
+	if err != nil {
+		return err
+	}
+	if !resumed {
+		if err := checkSpace(w, files); err != nil {
+			return err
+		}
+	}
+	names := make([]string, 0, len(files))
+	for _, file := range files {
+		names = append(names, file.name)
+		if held, err := holds(ctx, w, file); err != nil {
+			return err
+		} else if held {
+			continue
+		}
+		if err := n.place(ctx, w, file); err != nil {
+			return fmt.Errorf("%s: %w", file.name, err)
+		}
+	}
+	return w.Keep(names...)
+}
+
+// checkSpace refuses a release that the emptied slot cannot hold before
+// anything is fetched.
+func checkSpace(w *image.Writer, files []slotFile) error {
+	need := int64(slotSlack)
+	for _, file := range files {
+		if file.artifact != nil {
+			need += file.artifact.Length
+		}
+	}
+	free, err := w.Free()
+	if err != nil {
+		return err
+	}
+	if free < need {
+		return refuse(ReasonNoSpace, "publish a smaller release, or build the disk image with larger slots",
+			"the slot has %d bytes free, and the release needs %d", free, need)
+	}
+	return nil
+}
+
+// holds reports whether the slot has the file, whole and right.
+func holds(ctx context.Context, w *image.Writer, file slotFile) (bool, error) {
+	f, err := w.Open(file.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if file.artifact != nil {
+		if info, err := f.Stat(); err != nil || info.Size() != file.artifact.Length {
+			return false, err
+		}
+	}
+	sum, err := digest(ctx, f)
+	return sum == file.sha256, err
+}
+
+// place puts one missing file into the slot under its final name.
+func (n *Node) place(ctx context.Context, w *image.Writer, file slotFile) error {
+	if file.artifact == nil {
+		return w.WriteFile(file.name, file.data)
+	}
+	held, err := n.fetch(ctx, w, file)
+	var wrong *client.VerificationError
+	if errors.As(err, &wrong) {
+		// The unverified part is of no use. If it was not made by this run,
+		// the fault may lie in what was there before: start over once.
+		if derr := w.Discard(file.name); derr != nil {
+			return errors.Join(err, derr)
+		}
+		if held > 0 {
+			n.Logger.Warn("what an earlier run left of the file is wrong; fetching it anew", "file", file.name, "error", err)
+			_, err = n.fetch(ctx, w, file)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return w.Commit(file.name)
+}
+
+// fetch completes the unverified part of a file to the artifact's bytes,
+// verified on the way, and returns how many bytes of it there were before.
+func (n *Node) fetch(ctx context.Context, w *image.Writer, file slotFile) (held int64, err error) {
+	a := *file.artifact
+	f, held, err := w.Partial(file.name, a.Length)
+	if err != nil {
+		return held, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return held, err
+	}
+	return held, n.Client.Download(ctx, a, io.LimitReader(f, held), f, func(done int64) {
+		n.Progress(file.name, done, a.Length)
+	})
+}
+
+// readBack compares what the device holds with what was asked for.
+func readBack(ctx context.Context, part image.Partition, files []slotFile) error {
+	return image.ReadBack(part, func(open func(string) (io.ReadCloser, error)) error {
+		for _, file := range files {
+			if err := compare(ctx, open, file); err != nil {
+				return &SlotError{Device: part.Device, File: file.name, Err: err}
+			}
+		}
+		return nil
+	})
+}
+
+func compare(ctx context.Context, open func(string) (io.ReadCloser, error), file slotFile) error {
+	r, err := open(file.name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	sum, err := digest(ctx, r)
+	if err != nil {
+		return err
+	}
+	if sum != file.sha256 {
+		return fmt.Errorf("SHA-256 is %s, not %s", sum, file.sha256)
+	}
+	return nil
+}
+
+// digest returns the SHA-256 of what r holds, in hex. It stops when ctx ends.
+func digest(ctx context.Context, r io.Reader) (string, error) {
+	h := sha256.New()
+	buf := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		k, err := r.Read(buf)
+		h.Write(buf[:k])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"tufboot/grub"
+	"tufboot/image"
+	"tufboot/metadata"
+	"tufboot/metadata/client"
+)
+
+// Plan is what an update would do, or did.
+type Plan struct {
+	// Install is false where the node runs the release already.
+	Install bool        `json:"install"`
+	Channel string      `json:"channel"`
+	Version string      `json:"version"`
+	Release metadata.ID `json:"release"`
+	Size    int64       `json:"size"` // of the artifacts, in bytes
+	Notes   string      `json:"notes,omitempty"`
+	Slot    grub.Slot   `json:"slot"` // the slot that is, or would be, written
+
+	resolved *client.Resolved
+}
+
+// Check refreshes the trusted metadata and says what an update would do. want
+// names a release's version, or "" for the channel's current one. A refusal is
+// returned as an error. Nothing but the metadata cache is written.
+func (n *Node) Check(ctx context.Context, want string) (Plan, error) {
+	s, err := LoadState(n.StateDir, n.Logger)
+	if err != nil {
+		return Plan{}, err
+	}
+	f, err := n.facts(s)
+	if err != nil {
+		return Plan{}, err
+	}
+	situation := f.Situation()
+	s, _ = n.settled(s, f, situation)
+	return n.plan(ctx, s, f, situation, want)
+}
+
+// plan decides what to do, in the order: may this node change now; what does
+// the repository offer; does policy allow it.
+func (n *Node) plan(ctx context.Context, s State, f Facts, situation Situation, want string) (Plan, error) {
+	if err := f.refusal(situation); err != nil {
+		return Plan{}, err
+	}
+	if err := n.Client.Refresh(ctx); err != nil {
+		return Plan{}, err
+	}
+	r, err := n.resolve(ctx, want)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{
+		Channel: r.Channel, Version: r.Release.Version, Release: r.ID, Size: r.Release.Size(),
+		Notes: r.Release.Notes, Slot: f.inactive(), resolved: r,
+	}
+	if !f.Rescue && n.slotRelease(f.Booted.Slot).ID == r.ID {
+		return p, nil
+	}
+	p.Install = true
+	if failure, failed := s.FailedBefore(r.ID); failed && want == "" {
+		return p, refuse(ReasonFailedBefore,
+			"publish a fixed release, or try this one again with --release "+r.Release.Version,
+			"release %s (%s) was tried on %s and given up: %s", failure.Version, failure.Release.Short(), failure.At.Format("2006-01-02 15:04 MST"), failure.Why)
+	}
+	return p, nil
+}
+
+func (n *Node) resolve(ctx context.Context, want string) (*client.Resolved, error) {
+	if want != "" {
+		return n.Client.ReleaseByVersion(ctx, want, n.Arch)
+	}
+	return n.Client.Resolve(ctx, n.Channel, n.Arch)
+}
+
+// SlotRelease is the release that a slot's manifest names.
+type SlotRelease struct {
+	ID      metadata.ID `json:"release,omitempty"`
+	Version string      `json:"version,omitempty"`
+	Problem string      `json:"problem,omitempty"` // why the manifest cannot be read
+}
+
+// slotRelease reads a slot's manifest as GRUB would see it.
+func (n *Node) slotRelease(slot grub.Slot) SlotRelease {
+	manifest, err := image.ReadSlotFile(n.Disk.Slot(slot), metadata.ManifestFile, metadata.MaxManifestSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return SlotRelease{Problem: "no release manifest"}
+	}
+	if err != nil {
+		return SlotRelease{Problem: err.Error()}
+	}
+	r, err := metadata.ParseRelease(manifest)
+	if err != nil {
+		return SlotRelease{Problem: err.Error()}
+	}
+	return SlotRelease{ID: metadata.IdentityOf(manifest), Version: r.Version}
+}

@@ -1,0 +1,187 @@
+package update_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tufboot/agent/update"
+	"tufboot/grub"
+)
+
+// at is a log handler that calls a function when a message is logged: the place
+// between two steps at which a test wants a fault.
+type at struct {
+	slog.Handler
+	message string
+	do      func()
+}
+
+func (a at) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, a.message) {
+		a.do()
+	}
+	return nil
+}
+
+func (at) Enabled(context.Context, slog.Level) bool { return true }
+
+func atMessage(message string, do func()) *slog.Logger {
+	return slog.New(at{Handler: slog.DiscardHandler, message: message, do: do})
+}
+
+// TestLyingDevice lets the device lose a bit after the slot was written and
+// unmounted. The slot must not be armed.
+func TestLyingDevice(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	n := r.node()
+	n.Logger = atMessage("read the slot back", func() { r.corrupt(grub.SlotB, "2") })
+	_, err := n.Update(t.Context(), "")
+	var wrong *update.SlotError
+	if !errors.As(err, &wrong) || exitOf(err) != 4 || reasonOf(err) != update.ReasonSlotVerification {
+		t.Fatalf("a corrupt slot: %v", err)
+	}
+	if got := r.block(); got.Trial() || got.OK(grub.SlotB) {
+		t.Fatalf("a corrupt slot in block %+v", got)
+	}
+	r.update()
+	r.wantSlot(grub.SlotB, "2")
+}
+
+// TestSlotIsUnbootableWhileWritten looks at the block when the slot's content is
+// about to be read back: GRUB could not have chosen it at any moment before.
+func TestSlotIsUnbootableWhileWritten(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	n := r.node()
+	looked := false
+	n.Progress = func(string, int64, int64) {
+		looked = true
+		if got := r.block(); got.OK(grub.SlotB) || got.Active != grub.SlotA || got.Trial() {
+			t.Errorf("slot B is being written, and the block is %+v", got)
+		}
+	}
+	_, err := n.Update(t.Context(), "")
+	must(t, err)
+	if !looked {
+		t.Error("nothing was written")
+	}
+}
+
+// TestLastGoodBeforeWriting shows that the slot about to be written is not the
+// one that GRUB falls back to when the block is lost.
+func TestLastGoodBeforeWriting(t *testing.T) {
+	r := newRig(t)
+	lastGood := filepath.Join(filepath.Dir(r.grubenv), grub.LastGoodFile)
+	must(t, os.WriteFile(lastGood, grub.LastGoodBlock(grub.SlotB), 0o644))
+	r.publish("2")
+	n := r.node()
+	n.Progress = func(string, int64, int64) {
+		if good, err := (grub.Env{LastGood: lastGood}).ReadLastGood(); err != nil || good != grub.SlotA {
+			t.Errorf("slot B is being written, and last-good names %q (%v)", good, err)
+		}
+	}
+	_, err := n.Update(t.Context(), "")
+	must(t, err)
+}
+
+// TestKilledBetweenWrites ends the run at each step between two writes, lets the
+// machine reboot there, and updates again.
+func TestKilledBetweenWrites(t *testing.T) {
+	type killed struct{}
+	for _, step := range []string{"mark slot B as being written", "read the slot back", "arm slot B"} {
+		t.Run(step, func(t *testing.T) {
+			r := newRig(t)
+			r.publish("2")
+			n := r.node()
+			n.Logger = atMessage(step, func() { panic(killed{}) })
+			func() {
+				defer func() {
+					if p := recover(); p != (killed{}) {
+						t.Fatalf("the run was not killed at %q: %v", step, p)
+					}
+				}()
+				_, _ = n.Update(t.Context(), "")
+			}()
+			armed := r.block().Trial()
+			if slot := r.reboot(); armed != (slot == grub.SlotB) {
+				t.Fatalf("armed %v, booted slot %s", armed, slot)
+			}
+			if armed {
+				if _, err := r.gate(true); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				r.update()
+				r.reboot()
+				if _, err := r.gate(true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.wantSituation(update.SituationCommitted)
+			r.wantSlot(grub.SlotB, "2")
+		})
+	}
+}
+
+// TestActiveSlotGoneBad lets GRUB fall back to the proven slot of a committed
+// system, because the active one cannot be read any more. The node must go on
+// being updated without anybody's help.
+func TestActiveSlotGoneBad(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	r.update()
+	r.reboot()
+	if _, err := r.gate(true); err != nil {
+		t.Fatal(err)
+	}
+	r.corrupt(grub.SlotB, "2")
+	r.booted = grub.Booted{Slot: grub.SlotA} // what GRUB's fallback boots
+	r.kernelID = "after the fallback"
+	p := r.update()
+	if !p.Install || p.Slot != grub.SlotB {
+		t.Fatalf("plan %+v", p)
+	}
+	r.wantSlot(grub.SlotB, "2")
+	if slot := r.reboot(); slot != grub.SlotB || r.booted.Try != 1 {
+		t.Fatalf("booted %+v", r.booted)
+	}
+}
+
+// TestMountedSlot refuses to write to a slot that somebody has mounted.
+func TestMountedSlot(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	point := t.TempDir()
+	r.run("mount", r.loop+"p3", point)
+	_, err := r.node().Update(t.Context(), "")
+	r.run("umount", point)
+	if reasonOf(err) != "slot-mounted" || exitOf(err) != 3 {
+		t.Fatalf("a mounted slot: %v", err)
+	}
+	r.update()
+	r.wantSlot(grub.SlotB, "2")
+}
+
+// TestTooLargeRelease is refused before anything is fetched.
+func TestTooLargeRelease(t *testing.T) {
+	r := newRig(t)
+	big := filepath.Join(r.dir, "big")
+	must(t, os.WriteFile(big, payload("big", "initramfs", 20<<20), 0o644))
+	r.publishFiles("big", filepath.Join(r.dir, "1.vmlinuz"), big)
+	r.seen()
+	_, err := r.node().Update(t.Context(), "")
+	if reasonOf(err) != update.ReasonNoSpace || exitOf(err) != 3 {
+		t.Fatalf("a release that is larger than the slot: %v", err)
+	}
+	for _, s := range r.seen() {
+		if strings.Contains(s, "vmlinuz") || strings.Contains(s, "initramfs") {
+			t.Errorf("fetched %s", s)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"tufboot/agent/health"
+	"tufboot/grub"
+)
+
+// Verdict is what the health gate decided.
+type Verdict string
+
+const (
+	// VerdictCommitted: the trial was healthy and is marked good.
+	VerdictCommitted Verdict = "committed"
+	// VerdictFailed: the trial is unhealthy; a reboot makes GRUB count.
+	VerdictFailed Verdict = "failed"
+	// VerdictNoTrial: nothing is on trial; the health is only reported.
+	VerdictNoTrial Verdict = "no-trial"
+)
+
+// GateReport is the outcome of HealthCheck.
+type GateReport struct {
+	Verdict   Verdict       `json:"verdict"`
+	Situation Situation     `json:"situation"`
+	Slot      grub.Slot     `json:"slot,omitempty"`
+	Health    health.Report `json:"health"`
+}
+
+// UnhealthyError says which required checks failed. The process ends with exit
+// code 5.
+type UnhealthyError struct {
+	Failed []string // "name: error"
+	Trial  bool     // the release is on trial
+}
+
+func (e *UnhealthyError) Error() string {
+	return "unhealthy: " + strings.Join(e.Failed, "; ")
+}
+
+// ExitCode returns the exit code for a node that is not healthy.
+func (e *UnhealthyError) ExitCode() int { return 5 }
+
+// ReasonCode returns the stable reason code.
+func (e *UnhealthyError) ReasonCode() string { return "unhealthy" }
+
+// Hint says what happens next.
+func (e *UnhealthyError) Hint() string {
+	if e.Trial {
+		return "the release is on trial: reboot the node, and GRUB tries it again or rolls back; `agent rollback` gives it up at once"
+	}
+	return "the release is committed, so nothing is rolled back by itself; mend what failed, or go back with `agent rollback`"
+}
+
+// HealthCheck runs the checks by means of run and, if the booted slot is on
+// trial, decides the trial: healthy marks it good, unhealthy is returned as an
+// UnhealthyError. lock is called around what changes the node, and not while
+// the checks run, so that a slow gate stops nobody else from looking.
+func (n *Node) HealthCheck(ctx context.Context, lock func() (*Lock, error), run func(context.Context) health.Report) (GateReport, error) {
+	situation, facts, err := n.settleLocked(ctx, lock)
+	if err != nil {
+		return GateReport{}, err
+	}
+	r := GateReport{Verdict: VerdictNoTrial, Situation: situation, Slot: facts.Booted.Slot}
+	if situation == SituationMismatch {
+		return r, facts.refusal(situation)
+	}
+	r.Health = run(ctx)
+	if situation == SituationCommitted {
+		// A crash may have kept decide from its last step.
+		if err := n.refreshLastGood(facts.Block.Active); err != nil {
+			n.Logger.Warn("last-good cannot be refreshed", "error", err)
+		}
+	}
+	if situation != SituationTrial {
+		return r, unhealthy(r.Health, false)
+	}
+	if err := ctx.Err(); err != nil && !r.Health.Healthy {
+		return r, fmt.Errorf("the health gate was interrupted before it decided: %w", err)
+	}
+	err = n.decide(lock, facts, r.Health)
+	if err == nil {
+		r.Verdict = VerdictCommitted
+	} else {
+		r.Verdict = VerdictFailed
+	}
+	return r, err
+}
+
+func (n *Node) settleLocked(ctx context.Context, lock func() (*Lock, error)) (Situation, Facts, error) {
+	l, err := lock()
+	if err != nil {
+		return "", Facts{}, err
+	}
+	defer l.Release()
+	_, f, situation, err := n.settle(ctx)
+	return situation, f, err
+}
+
+// decide marks the trial good or notes why it is not.
+func (n *Node) decide(lock func() (*Lock, error), judged Facts, h health.Report) error {
+	l, err := lock()
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if bad := unhealthy(h, true); bad != nil {
+		return errors.Join(bad, n.noteUnhealthy(bad))
+	}
+	slot := judged.Booted.Slot
+	err = n.changeBlock(fmt.Sprintf("mark slot %s good", slot), func(b grub.State) (grub.State, error) {
+		if b != judged.Block {
+			return b, errors.New("the environment block changed while the health checks ran; the trial is not decided")
+		}
+		return b.MarkGood()
+	})
+	if err != nil {
+		return err
+	}
+	// The machine is committed. What follows is settled by the next run too.
+	if err := n.refreshLastGood(slot); err != nil {
+		return err
+	}
+	s, err := LoadState(n.StateDir, n.Logger)
+	if err != nil {
+		return err
+	}
+	if s.Trial != nil {
+		s = s.forget(s.Trial.Release)
+	}
+	s.Trial, s.Staged = nil, nil
+	return s.Save(n.StateDir)
+}
+
+// noteUnhealthy writes down why the trial fails, for after the rollback.
+func (n *Node) noteUnhealthy(why error) error {
+	s, err := LoadState(n.StateDir, n.Logger)
+	if err != nil || s.Trial == nil {
+		return err
+	}
+	s.Trial.Unhealthy = strings.TrimPrefix(why.Error(), "unhealthy: ")
+	return s.Save(n.StateDir)
+}
+
+// unhealthy returns an UnhealthyError that names the required checks that
+// failed, or nil.
+func unhealthy(h health.Report, trial bool) error {
+	if h.Healthy {
+		return nil
+	}
+	e := &UnhealthyError{Trial: trial}
+	for _, r := range h.Failed() {
+		e.Failed = append(e.Failed, r.Name+": "+r.Error)
+	}
+	return e
+}
