@@ -90,7 +90,9 @@ func openMounted(p Partition, readOnly bool) (*Mount, error) {
 			return m, nil
 		default:
 			refused = at.path
-			m.Close()
+			if err := m.Close(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if refused != "" {
@@ -103,18 +105,20 @@ func openMounted(p Partition, readOnly bool) (*Mount, error) {
 // is mounted over it.
 func openMountPoint(p Partition, path string) (_ *Mount, writable bool, err error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, false, nil // gone, or not reachable
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES) {
+		return nil, false, nil // gone, or hidden
 	}
+	if err != nil {
+		return nil, false, fmt.Errorf("open %s: %w", path, err)
+	}
+	m := &Mount{fd: fd, readOnly: true}
 	var want, have unix.Stat_t
 	var fs unix.Statfs_t
 	if err := errors.Join(unix.Stat(p.Device, &want), unix.Fstat(fd, &have), unix.Fstatfs(fd, &fs)); err != nil {
-		unix.Close(fd)
-		return nil, false, fmt.Errorf("look at %s: %w", path, err)
+		return nil, false, errors.Join(fmt.Errorf("look at %s: %w", path, err), m.Close())
 	}
 	if want.Rdev != have.Dev {
-		unix.Close(fd)
-		return nil, false, nil
+		return nil, false, m.Close()
 	}
-	return &Mount{fd: fd, readOnly: true}, fs.Flags&unix.ST_RDONLY == 0, nil
+	return m, fs.Flags&unix.ST_RDONLY == 0, nil
 }

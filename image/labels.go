@@ -5,13 +5,10 @@ import (
 	"regexp"
 )
 
-// The files of a slot. GRUB reads the first two and the kernel arguments'
-// file (grub.CmdlineFile); the manifest says which release the slot holds.
-const (
-	KernelFile    = "vmlinuz"
-	InitramfsFile = "initramfs"
-	ManifestFile  = "release.json"
-)
+// ManifestFile is the file of a slot that says which release the slot holds.
+// The others are those that GRUB loads: grub.KernelFile, grub.InitramfsFile and
+// grub.CmdlineFile.
+const ManifestFile = "release.json"
 
 // Labels are the names of the four partitions. Each is both the GPT partition
 // name and the label of the file system inside.

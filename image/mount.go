@@ -76,12 +76,12 @@ func mount(r mountRequest) (*Mount, error) {
 	return &Mount{fd: fd, readOnly: r.readOnly}, nil
 }
 
-func newMount(r mountRequest) (int, error) {
+func newMount(r mountRequest) (fd int, err error) {
 	fs, err := unix.Fsopen(r.fsType, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("fsopen: %w", err)
 	}
-	defer unix.Close(fs)
+	defer func() { err = errors.Join(err, unix.Close(fs)) }()
 	if err := configure(fs, r); err != nil {
 		return -1, withKernelLog(fs, err)
 	}
@@ -89,7 +89,7 @@ func newMount(r mountRequest) (int, error) {
 	if r.readOnly {
 		attributes |= unix.MOUNT_ATTR_RDONLY
 	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
+	fd, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return -1, fmt.Errorf("fsmount: %w", err)
 	}

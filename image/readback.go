@@ -39,11 +39,11 @@ func ReadBack(p Partition, fn func(open func(name string) (io.ReadCloser, error)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	var opened []*directFile
 	defer func() {
 		for _, f := range opened {
-			f.Close()
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	return fn(func(name string) (io.ReadCloser, error) {

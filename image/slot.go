@@ -63,7 +63,7 @@ func writeMounted(m *Mount, fn func(*Writer) error) (err error) {
 		return err
 	}
 	w := &Writer{root: root}
-	defer w.close()
+	defer func() { err = errors.Join(err, w.close()) }()
 	return fn(w)
 }
 
@@ -113,12 +113,12 @@ func ReadSlotFile(p Partition, name string, limit int64) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer m.Close()
+	defer func() { err = errors.Join(err, m.Close()) }()
 	root, err := os.OpenRoot(m.Path("."))
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	f, err := openRegular(root, name, 0)
 	if err != nil {
 		return nil, err

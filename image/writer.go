@@ -29,11 +29,11 @@ type Writer struct {
 	open []*os.File
 }
 
-func (w *Writer) close() {
+func (w *Writer) close() error {
 	for _, f := range w.open {
 		f.Close() // also when the caller has closed it
 	}
-	w.root.Close()
+	return w.root.Close()
 }
 
 // Claim says for which release the slot is written; id is its identity. When

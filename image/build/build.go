@@ -33,7 +33,7 @@ func Build(ctx context.Context, o Options) (_ *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	t, err := newToolbox(dir, o.Time)
 	if err != nil {
 		return nil, err
@@ -153,10 +153,10 @@ func (b *builder) stageRelease(tree string) error {
 	if err != nil {
 		return err
 	}
-	if err := copyFile(filepath.Join(root, image.KernelFile), b.Kernel); err != nil {
+	if err := copyFile(filepath.Join(root, grub.KernelFile), b.Kernel); err != nil {
 		return err
 	}
-	if err := copyFile(filepath.Join(root, image.InitramfsFile), b.Initramfs); err != nil {
+	if err := copyFile(filepath.Join(root, grub.InitramfsFile), b.Initramfs); err != nil {
 		return err
 	}
 	if err := writeNew(filepath.Join(root, grub.CmdlineFile), cmdline, 0o644); err != nil {

@@ -36,7 +36,7 @@ func copySparse(dst *os.File, offset int64, src string) error {
 				return fmt.Errorf("copy into the image: %w", err)
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
