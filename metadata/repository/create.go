@@ -56,9 +56,16 @@ func Create(ctx context.Context, dir string, opts CreateOptions) (*Repository, e
 		return nil, err
 	}
 	r := newRepository(dir, opts.Options)
+	if err := r.create(ctx, root, opts.Keys); err != nil {
+		return nil, fmt.Errorf("make a repository in %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+func (r *Repository) create(ctx context.Context, root *tuf.Metadata[tuf.RootType], keys Signers) error {
 	unlock, err := r.store.Lock()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e := &Edit{
 		repo:    r,
@@ -70,12 +77,10 @@ func Create(ctx context.Context, dir string, opts CreateOptions) (*Repository, e
 	}
 	defer e.Close()
 	if err := checkUnused(r.store, root); err != nil {
-		return nil, fmt.Errorf("make a repository in %s: %w", dir, err)
+		return err
 	}
-	if _, err := e.Commit(ctx, opts.Keys); err != nil {
-		return nil, err
-	}
-	return r, nil
+	_, err = e.Commit(ctx, keys)
+	return err
 }
 
 // newRoot returns the unsigned root of a new repository.

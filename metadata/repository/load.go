@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -21,9 +20,9 @@ type state struct {
 // load reads what is published and verifies each part against the root and the
 // lengths and hashes of the part before. Expiry is not an error here: an expired
 // repository must be readable to be refreshed.
-func load(s store) (*state, error) {
+func load(s store) (_ *state, err error) {
+	defer recoverMalformed(&err)
 	st := new(state)
-	var err error
 	if st.root, err = loadRoot(s); err != nil {
 		return nil, err
 	}
@@ -101,14 +100,18 @@ func loadRole[T tuf.Roles](s store, root *tuf.Metadata[tuf.RootType], role, name
 	return md, nil
 }
 
-// parse decodes metadata. go-tuf's decoder panics on some malformed input (a
-// null target), before any signature is looked at: that is an error too.
-func parse[T tuf.Roles](data []byte) (md *tuf.Metadata[T], err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			md, err = nil, fmt.Errorf("malformed metadata: %v", p)
-		}
-	}()
+// recoverMalformed makes an error of a panic. go-tuf panics on some malformed
+// metadata (a null target, a null role), partly before any signature is looked
+// at.
+func recoverMalformed(err *error) {
+	if p := recover(); p != nil {
+		*err = invalid("malformed metadata: %v", p)
+	}
+}
+
+// parse decodes metadata.
+func parse[T tuf.Roles](data []byte) (_ *tuf.Metadata[T], err error) {
+	defer recoverMalformed(&err)
 	return new(tuf.Metadata[T]).FromBytes(data)
 }
 

@@ -85,11 +85,7 @@ func (v *verifier) refresh(root []byte) (err error) {
 	cfg.LocalMetadataDir = cache
 	cfg.LocalTargetsDir = filepath.Join(cache, "targets")
 	cfg.Fetcher = storeFetcher{v.repo.store}
-	defer func() {
-		if p := recover(); p != nil {
-			err = invalid("malformed metadata: %v", p)
-		}
-	}()
+	defer recoverMalformed(&err)
 	client, err := updater.New(cfg)
 	if err != nil {
 		return clientError(fmt.Errorf("root: %w", err))

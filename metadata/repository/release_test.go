@@ -1,0 +1,201 @@
+package repository
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"tufboot/metadata"
+)
+
+// tree returns the names and sizes of all files that can be handed out.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	for _, top := range []string{"metadata", "targets"} {
+		err := filepath.WalkDir(filepath.Join(dir, top), func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				names = append(names, path)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return names
+}
+
+func TestPublishAgain(t *testing.T) {
+	r, keys := newRepo(t)
+	opts := release(t, keys, "1", "content")
+	first, err := r.Publish(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, r.dir)
+	again, err := r.Publish(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Changed || again.ID != first.ID || again.Versions != first.Versions {
+		t.Errorf("the same again: %+v after %+v", again, first)
+	}
+	for name, change := range map[string]func(*PublishOptions){
+		"kernel":  func(o *PublishOptions) { o.Kernel = release(t, keys, "1", "other").Kernel },
+		"cmdline": func(o *PublishOptions) { o.Cmdline = "quiet" },
+		"notes":   func(o *PublishOptions) { o.Notes = "new" },
+	} {
+		other := opts
+		change(&other)
+		_, err := r.Publish(t.Context(), other)
+		if err == nil {
+			t.Errorf("same version with another %s: accepted", name)
+			continue
+		}
+		wantReason(t, err, ReasonVersionExists)
+	}
+	if after := tree(t, r.dir); !slices.Equal(before, after) {
+		t.Errorf("files appeared: %q, before %q", after, before)
+	}
+}
+
+func TestPublishOtherArch(t *testing.T) {
+	r, keys := newRepo(t)
+	publish(t, r, keys, "1")
+	opts := release(t, keys, "1", "arm")
+	opts.Arch = "arm64"
+	if _, err := r.Publish(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	list, err := r.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 2 || !slices.Equal(list[0].Channels, []string{"stable"}) || !slices.Equal(list[1].Channels, []string{"stable"}) {
+		t.Errorf("got %+v", list)
+	}
+}
+
+func TestChannelDoesNotGoBackByItself(t *testing.T) {
+	r, keys := newRepo(t)
+	one := release(t, keys, "1", "1")
+	if _, err := r.Publish(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, r, keys, "2")
+	_, err := r.Publish(t.Context(), one)
+	wantReason(t, err, ReasonChannelMoved)
+	newReader(t, r.dir).sees("2")
+
+	one.Channel = "beta"
+	if _, err := r.Publish(t.Context(), one); err != nil {
+		t.Fatalf("a channel that points nowhere: %v", err)
+	}
+	newReader(t, r.dir).sees("2")
+
+	one.Channel, one.MoveChannel = "stable", true
+	if _, err := r.Publish(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	newReader(t, r.dir).sees("1")
+}
+
+func TestPublishRefusesBadInput(t *testing.T) {
+	r, keys := newRepo(t)
+	empty := filepath.Join(t.TempDir(), "empty")
+	writeFile(t, empty, "")
+	for name, change := range map[string]func(*PublishOptions){
+		"version":      func(o *PublishOptions) { o.Version = "../1" },
+		"arch":         func(o *PublishOptions) { o.Arch = "x/y" },
+		"channel":      func(o *PublishOptions) { o.Channel = "Stable" },
+		"cmdline":      func(o *PublishOptions) { o.Cmdline = `a="b"` },
+		"empty kernel": func(o *PublishOptions) { o.Kernel = empty },
+		"a folder":     func(o *PublishOptions) { o.Initramfs = filepath.Dir(empty) },
+	} {
+		opts := release(t, keys, "1", "1")
+		change(&opts)
+		if _, err := r.Publish(t.Context(), opts); !errors.Is(err, metadata.ErrFormat) {
+			t.Errorf("bad %s: %v", name, err)
+		}
+	}
+	newReader(t, r.dir).sees("")
+}
+
+// TestPublishReadsNoOtherPayload spoils what is published: a publication must
+// not notice, or it would slow down with every release.
+func TestPublishReadsNoOtherPayload(t *testing.T) {
+	r, keys := newRepo(t)
+	p := publish(t, r, keys, "1")
+	for _, a := range p.Release.Artifacts() {
+		if err := os.Remove(filepath.Join(r.dir, filepath.FromSlash(targetFile(a.Target, a.SHA256)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, r, keys, "2")
+	newReader(t, r.dir).sees("2")
+}
+
+// TestPublishMemory publishes 64 MiB and looks at what was allocated.
+func TestPublishMemory(t *testing.T) {
+	r, keys := newRepo(t)
+	opts := release(t, keys, "1", "1")
+	if err := os.Truncate(opts.Initramfs, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	var last, before, after = int64(0), runtime.MemStats{}, runtime.MemStats{}
+	opts.Progress = func(_ string, done, total int64) { last = total - done }
+	runtime.ReadMemStats(&before)
+	if _, err := r.Publish(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 {
+		t.Errorf("%d bytes were allocated for 64 MiB", grown)
+	}
+	if last != 0 {
+		t.Errorf("progress ended %d bytes early", last)
+	}
+}
+
+func TestLock(t *testing.T) {
+	r, keys := newRepo(t)
+	e, err := r.Edit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newRepository(r.dir, at(start))
+	_, err = other.Publish(t.Context(), release(t, keys, "1", "1"))
+	wantReason(t, err, ReasonLocked)
+	if _, err := other.List(); err != nil {
+		t.Errorf("readers need no lock: %v", err)
+	}
+	e.Close()
+	publish(t, other, keys, "1")
+}
+
+func TestPublishNeedsKeys(t *testing.T) {
+	r, _ := newRepo(t)
+	_, strangers, _ := fixedKeys(t, KeyPlan{Ed25519, 1, 1})
+	before := tree(t, r.dir)
+	_, err := r.Publish(t.Context(), release(t, strangers, "1", "1"))
+	wantReason(t, err, ReasonNotEnoughKeys)
+	if after := tree(t, r.dir); !slices.Equal(before, after) {
+		t.Error("files appeared before the keys were found missing")
+	}
+}
+
+func TestCompareVersions(t *testing.T) {
+	ordered := []string{"1", "1.0", "1.0.9", "1.0.10", "1.9-rc1", "1.10", "2", "10", "a"}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			got := compareVersions(a, b)
+			if (got < 0) != (i < j) || (got > 0) != (i > j) {
+				t.Errorf("compareVersions(%q, %q) = %d", a, b, got)
+			}
+		}
+	}
+}
