@@ -12,10 +12,13 @@ type Partition struct {
 	Size   int64  `json:"size"`             // bytes
 }
 
-// Disk is a tufboot disk: a device, or an image file, with its four partitions.
+// Disk is a tufboot disk with its four partitions.
 type Disk struct {
-	Device                      string
-	EFI, SystemA, SystemB, Data Partition
+	Device  string    `json:"device"` // such as /dev/vda
+	EFI     Partition `json:"efi"`
+	SystemA Partition `json:"system_a"`
+	SystemB Partition `json:"system_b"`
+	Data    Partition `json:"data"`
 }
 
 // Slot returns the system partition that holds slot s; for what is no slot, a

@@ -32,7 +32,11 @@ func OpenESP(d *Disk, readOnly bool) (_ *Mount, err error) {
 	if readOnly {
 		return mountToLook(p.Device, fsType)
 	}
-	m, err := mount(mountRequest{device: p.Device, fsType: fsType, flags: []string{"sync"}, values: espOptions(fsType)})
+	var m *Mount
+	err = whileBusy(func() (err error) {
+		m, err = mount(mountRequest{device: p.Device, fsType: fsType, flags: []string{"sync"}, values: espOptions(fsType)})
+		return err
+	})
 	if errors.Is(err, unix.EBUSY) {
 		return nil, refuse(ReasonESPReadOnly, "mount it for writing where it is mounted, or unmount it", "it is mounted read-only elsewhere: %w", err)
 	}

@@ -10,34 +10,62 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How long to wait for a device to become free. A mount of our own is gone as
-// soon as it is closed, except when another thread forked in that moment: the
-// child holds the descriptors until it execs. Somebody who looks at the slot,
-// such as a status query, is gone soon as well.
+// How long to wait for a device to become free. A descriptor of our own is gone
+// as soon as it is closed, except when another thread forked in that moment:
+// the child has it until it execs. Somebody who looks at the slot, such as a
+// status query, is gone soon as well.
 const (
 	freeWait = 2 * time.Second
 	freePoll = 20 * time.Millisecond
 )
 
+// whileBusy tries something again for a while if it fails with EBUSY.
+func whileBusy(try func() error) error {
+	deadline := time.Now().Add(freeWait)
+	for {
+		err := try()
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(freePoll)
+	}
+}
+
 // openExclusive opens a block device that nobody has mounted or otherwise
 // claimed. O_EXCL without O_CREAT asks the kernel just that (open(2)), and the
 // kernel's answer covers all mount namespaces and detached mounts. While the
 // file is open, nobody can mount the device.
-func openExclusive(device string) (*os.File, error) {
-	deadline := time.Now().Add(freeWait)
-	for {
-		f, err := os.OpenFile(device, os.O_RDWR|unix.O_EXCL, 0)
-		if err == nil {
-			return f, nil
-		}
+func openExclusive(device string) (f *os.File, err error) {
+	err = whileBusy(func() error {
+		f, err = os.OpenFile(device, os.O_RDWR|unix.O_EXCL, 0)
 		if !errors.Is(err, unix.EBUSY) {
-			return nil, err
+			return err
 		}
-		if mounts, _ := mountsOf(device); len(mounts) > 0 || time.Now().After(deadline) {
-			return nil, refuseBusy(device, mounts)
+		if mounts, infoErr := mountsOf(device); infoErr == nil && len(mounts) > 0 {
+			return refuseBusy(device, mounts)
 		}
-		time.Sleep(freePoll)
+		return err
+	})
+	if errors.Is(err, unix.EBUSY) {
+		err = refuseBusy(device, nil)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// mountExclusive mounts a device that nobody else has mounted.
+func mountExclusive(r mountRequest) (m *Mount, err error) {
+	r.exclusive = true
+	err = whileBusy(func() error {
+		m, err = mount(r)
+		return err
+	})
+	if errors.Is(err, unix.EBUSY) {
+		return nil, refuseBusy(r.device, nil)
+	}
+	return m, err
 }
 
 func refuseBusy(device string, mounts []mountPoint) error {

@@ -154,6 +154,16 @@ func (d *testDisk) replaceOnDisk(p image.Partition, old, replacement []byte) int
 	return count
 }
 
+// copyFile copies what is in the file behind the loop device now: what a power
+// cut at this moment leaves.
+func (d *testDisk) copyFile(to string) error {
+	content, err := os.ReadFile(d.file)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o600)
+}
+
 // mountAt mounts a device in this namespace until the test ends.
 func mountAt(t *testing.T, device string, options string) string {
 	t.Helper()

@@ -27,10 +27,7 @@ func ReadBack(p Partition, fn func(open func(name string) (io.ReadCloser, error)
 	if err := claim(p); err != nil {
 		return err
 	}
-	m, err := mount(mountRequest{device: p.Device, fsType: typeExt4, exclusive: true, readOnly: true, flags: []string{"ro", "noload"}})
-	if errors.Is(err, unix.EBUSY) {
-		return refuseBusy(p.Device, nil)
-	}
+	m, err := mountExclusive(mountRequest{device: p.Device, fsType: typeExt4, readOnly: true, flags: []string{"ro", "noload"}})
 	if err != nil {
 		return err
 	}

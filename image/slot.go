@@ -27,10 +27,7 @@ func WriteSlot(p Partition, fn func(*Writer) error) (err error) {
 	if err := claim(p); err != nil {
 		return err
 	}
-	m, err := mount(mountRequest{device: p.Device, fsType: typeExt4, exclusive: true, values: map[string]string{"errors": "remount-ro"}})
-	if errors.Is(err, unix.EBUSY) {
-		return refuseBusy(p.Device, nil)
-	}
+	m, err := mountExclusive(mountRequest{device: p.Device, fsType: typeExt4, values: map[string]string{"errors": "remount-ro"}})
 	if err != nil {
 		return err
 	}
@@ -142,11 +139,16 @@ func mountToLook(device, fsType string) (*Mount, error) {
 	if fsType == typeExt4 {
 		r.flags = append(r.flags, "noload")
 	}
-	m, err := mount(r)
-	if errors.Is(err, unix.EBUSY) {
-		r.flags = nil
-		return mount(r)
-	}
+	var m *Mount
+	err := whileBusy(func() (err error) {
+		m, err = mount(r)
+		if errors.Is(err, unix.EBUSY) {
+			shared := r
+			shared.flags = nil
+			m, err = mount(shared)
+		}
+		return err
+	})
 	return m, err
 }
 

@@ -253,6 +253,49 @@ func TestWriteFailsWhenSomethingStaysOpen(t *testing.T) {
 	}
 }
 
+func TestProofRefusesDirtyJournal(t *testing.T) {
+	p, _ := newSlot(t)
+	if err := image.ProveUnmounted(p); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "e2fsprogs", "", "debugfs", "-w", "-R", "feature needs_recovery", p.Device)
+	if err := image.ProveUnmounted(p); err == nil || !strings.Contains(err.Error(), "recovery") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The proof waits while a process that another thread has just forked still
+// holds descriptors of the mount, and it does not take that for a refusal.
+func TestWriteWhileForking(t *testing.T) {
+	p, _ := newSlot(t)
+	stop := make(chan struct{})
+	done := make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+				if err := exec.Command("true").Run(); err != nil {
+					done <- err
+					return
+				}
+			}
+		}
+	}()
+	for range 20 {
+		write(t, p, "vmlinuz", []byte("kernel"))
+		if _, err := readBack(p, "vmlinuz"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWriterFunctionFails(t *testing.T) {
 	p, _ := newSlot(t)
 	write(t, p, "kept", []byte("kept"))
