@@ -1,0 +1,91 @@
+package deploy_test
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// instructions returns a Dockerfile's instructions, continued lines joined.
+func instructions(t *testing.T) [][]string {
+	t.Helper()
+	text := regexp.MustCompile(`(?m)^\s*#.*\n`).ReplaceAllString(read(t, "../Dockerfile"), "")
+	text = strings.ReplaceAll(text, "\\\n", " ")
+	var all [][]string
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) > 0 {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func TestDockerfile(t *testing.T) {
+	all := instructions(t)
+	last := -1
+	for i, f := range all {
+		switch f[0] {
+		case "FROM":
+			last = i
+			if image := f[len(f)-1]; len(f) > 3 {
+				image = f[len(f)-3]
+				if !strings.Contains(image, ":") || strings.HasSuffix(image, ":latest") {
+					t.Errorf("stage image %s is not pinned", image)
+				}
+			}
+		case "ADD":
+			t.Errorf("%q: use COPY", f)
+		}
+	}
+	final := all[last:]
+	if len(final[0]) != 2 || final[0][1] != "scratch" {
+		t.Fatalf("the final stage is %q, not scratch", final[0])
+	}
+	var copied []string
+	for _, f := range final[1:] {
+		if f[0] == "RUN" {
+			t.Errorf("%q: nothing can be run in an empty image", f)
+		}
+		if f[0] == "COPY" {
+			if f[1] != "--from=build" {
+				t.Errorf("%q does not come from the build stage", f)
+			}
+			copied = append(copied, f[len(f)-1])
+		}
+	}
+	want := []string{"/etc/ssl/certs/ca-certificates.crt", "/usr/sbin/agent"}
+	if !slices.Equal(copied, want) {
+		t.Errorf("the image holds %q, want %q", copied, want)
+	}
+	entry := slices.IndexFunc(final, func(f []string) bool { return f[0] == "ENTRYPOINT" })
+	if entry < 0 || strings.Join(final[entry][1:], "") != `["/usr/sbin/agent"]` {
+		t.Error("the entry point is not the agent, in exec form")
+	}
+}
+
+// A binary that is not static does not start in an empty image.
+func TestDockerfileBuildsAStaticBinary(t *testing.T) {
+	text := read(t, "../Dockerfile")
+	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "-tags urfave_cli_no_docs", "-X main.version=$VERSION", "-X main.buildTime=$BUILD_TIME", "-o /out/agent ./agent"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the build lacks %q", want)
+		}
+	}
+}
+
+// What the image is built from must not be kept out of the build.
+func TestDockerignoreKeepsTheSources(t *testing.T) {
+	for line := range strings.Lines(read(t, "../Dockerfile.dockerignore")) {
+		switch strings.TrimSpace(line) {
+		case "agent", "grub", "image", "internal", "metadata", "go.mod", "go.sum", "*", "**":
+			t.Errorf("%q is needed", line)
+		}
+	}
+	for _, dir := range []string{"agent", "go.mod"} {
+		if _, err := os.Stat("../../" + dir); err != nil {
+			t.Error(err)
+		}
+	}
+}
