@@ -46,6 +46,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		statusCommand(),
 		verifyCommand(),
 		serveCommand(),
+		imageCommand(),
+		completionCommand(),
 	} {
 		app.Commands = append(app.Commands, finish(command))
 	}

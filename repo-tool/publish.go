@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -29,17 +30,45 @@ version with other content is refused (version-exists).`,
 			`     --kernel Image --initramfs initrd.img --cmdline "console=ttyS0 quiet" --notes notes.md`),
 		Flags: append([]cli.Flag{
 			repoFlag(),
-			&cli.StringFlag{Name: "version", Usage: "the release's version `V`"},
-			&cli.StringFlag{Name: "arch", Value: defaultArch, Usage: "the architecture `A`, as Go names it"},
 			&cli.StringFlag{Name: "channel", Value: defaultChannel, Usage: "point the channel `C` to the release; \"\" for none"},
-			&cli.StringFlag{Name: "kernel", Usage: "the kernel image `FILE`"},
-			&cli.StringFlag{Name: "initramfs", Usage: "the initramfs `FILE`"},
-			&cli.StringFlag{Name: "cmdline", Usage: "the release's kernel command line `ARGS`"},
-			&cli.StringFlag{Name: "notes", Usage: "release notes, from `FILE`"},
 			&cli.BoolFlag{Name: "move-channel", Usage: "point the channel back to a release that is published already"},
-		}, keysFlags()...),
+		}, slices.Concat(releaseFlags(), keysFlags())...),
 		Action: runPublish,
 	}
+}
+
+// releaseFlags describe a release.
+func releaseFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "version", Usage: "the release's version `V`"},
+		&cli.StringFlag{Name: "arch", Value: defaultArch, Usage: "the architecture `A`, as Go names it"},
+		&cli.StringFlag{Name: "kernel", Usage: "the kernel image `FILE`"},
+		&cli.StringFlag{Name: "initramfs", Usage: "the initramfs `FILE`"},
+		&cli.StringFlag{Name: "cmdline", Usage: "the release's kernel command line `ARGS`"},
+		&cli.StringFlag{Name: "notes", Usage: "release notes, from `FILE`"},
+	}
+}
+
+// releaseOf returns the release that releaseFlags describe.
+func releaseOf(c *cli.Context) (repository.PublishOptions, error) {
+	if err := require(c, "version", "kernel", "initramfs"); err != nil {
+		return repository.PublishOptions{}, err
+	}
+	opts := repository.PublishOptions{
+		Version:   c.String("version"),
+		Arch:      c.String("arch"),
+		Kernel:    c.String("kernel"),
+		Initramfs: c.String("initramfs"),
+		Cmdline:   c.String("cmdline"),
+	}
+	if path := c.String("notes"); path != "" {
+		notes, err := os.ReadFile(path)
+		if err != nil {
+			return opts, fmt.Errorf("notes: %w", err)
+		}
+		opts.Notes = string(notes)
+	}
+	return opts, nil
 }
 
 func runPublish(c *cli.Context) error {
@@ -47,33 +76,22 @@ func runPublish(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := require(c, "repo", "version", "kernel", "initramfs"); err != nil {
+	if err := require(c, "repo"); err != nil {
 		return err
 	}
+	opts, err := releaseOf(c)
+	if err != nil {
+		return err
+	}
+	opts.Channel, opts.MoveChannel = c.String("channel"), c.Bool("move-channel")
 	keys, err := openKeys(c)
 	if err != nil {
 		return err
 	}
+	opts.Keys = keys
 	repo, err := repository.Open(c.String("repo"), v.options())
 	if err != nil {
 		return err
-	}
-	opts := repository.PublishOptions{
-		Version:     c.String("version"),
-		Arch:        c.String("arch"),
-		Channel:     c.String("channel"),
-		Kernel:      c.String("kernel"),
-		Initramfs:   c.String("initramfs"),
-		Cmdline:     c.String("cmdline"),
-		MoveChannel: c.Bool("move-channel"),
-		Keys:        keys,
-	}
-	if path := c.String("notes"); path != "" {
-		notes, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("notes: %w", err)
-		}
-		opts.Notes = string(notes)
 	}
 	bars := &bars{}
 	if !v.json && console.IsTerminal(os.Stderr) {

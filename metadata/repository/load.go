@@ -129,3 +129,17 @@ func metaFile(version int64, data []byte) *tuf.MetaFiles {
 func sumOf(t *tuf.TargetFiles) string {
 	return hex.EncodeToString(t.Hashes["sha256"])
 }
+
+// CheckRoot reports whether data is a root that is signed by its own keys, as a
+// client checks the root that it is built with.
+func CheckRoot(data []byte) (err error) {
+	defer recoverMalformed(&err)
+	root, err := parse[tuf.RootType](data)
+	if err != nil {
+		return invalid("not a root: %w", err)
+	}
+	if err := root.VerifyDelegate(Root, root); err != nil {
+		return invalid("not a valid root: %w", err)
+	}
+	return nil
+}

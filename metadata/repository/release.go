@@ -85,6 +85,20 @@ func (o PublishOptions) check() error {
 	return metadata.CheckCmdline(o.Cmdline)
 }
 
+// Manifest returns the encoded manifest of a release, the very bytes that
+// Publish would publish, and copies nothing. Of opts it needs no keys and no
+// channel.
+func Manifest(ctx context.Context, opts PublishOptions) ([]byte, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	release, err := makeRelease(ctx, opts, hashFile)
+	if err != nil {
+		return nil, err
+	}
+	return release.Encode()
+}
+
 // take brings one file of a release into its target, or only hashes it.
 type take func(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error)
 
