@@ -45,10 +45,14 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 		RepoTool: filepath.Join(dir, "bin", "repo-tool"),
 		Repos:    filepath.Join(dir, "repos"),
 	}
-	if err := l.build(ctx); err != nil {
+	root, err := moduleRoot()
+	if err != nil {
 		return nil, err
 	}
-	tree, err := machine.BaseTree(kernel, l.Agent)
+	if err := l.build(ctx, root); err != nil {
+		return nil, err
+	}
+	tree, err := machine.BaseTree(kernel, l.Agent, filepath.Join(root, "deploy", "init", "tufboot-gate"))
 	if err != nil {
 		return nil, err
 	}
@@ -66,13 +70,9 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 // Close ends the server.
 func (l *Lab) Close() { l.Server.Close() }
 
-func (l *Lab) build(ctx context.Context) error {
-	root, err := moduleRoot()
-	if err != nil {
-		return err
-	}
+func (l *Lab) build(ctx context.Context, root string) error {
 	for _, program := range []string{l.Agent, l.RepoTool} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "urfave_cli_no_docs",
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs",
 			"-ldflags", "-s -w -X main.version=e2e", "-o", program, "./"+filepath.Base(program))
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -197,3 +197,10 @@ func (m *Machine) Reboot(ctx context.Context) (Boot, error) {
 	}
 	return m.WaitBoot(ctx)
 }
+
+// WaitForGate is a script that ends when the health gate of this boot has
+// ended, with 0 if it was content. The gate says one line at its end.
+const WaitForGate = `log=/run/tufboot/gate.log
+until grep -q '^tufboot-gate: ' $log 2>/dev/null; do sleep 0.1; done
+cat $log
+grep -qE '^tufboot-gate: (healthy|the trial is committed)$' $log`

@@ -11,10 +11,14 @@ import (
 //go:embed init.sh
 var initScript []byte
 
+// gateDefaults set the health gate up for a guest, where a check either passes
+// at once or never.
+const gateDefaults = "DEADLINE=3\nREBOOT_GRACE=10\n"
+
 // BaseTree returns the content of an initramfs that all guests share: busybox,
-// the agent, the kernel modules and PID 1. A release adds /etc/tufboot-release
-// and what makes it special.
-func BaseTree(k Kernel, agent string) (Tree, error) {
+// the agent, the init script of its gate, the kernel modules and PID 1. A
+// release adds /etc/tufboot-release and what makes it special.
+func BaseTree(k Kernel, agent, gate string) (Tree, error) {
 	t := Tree{}
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
@@ -27,8 +31,14 @@ func BaseTree(k Kernel, agent string) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	service, err := os.ReadFile(gate)
+	if err != nil {
+		return nil, err
+	}
 	t.AddFile("bin/busybox", busybox, 0o755)
-	t.AddFile("sbin/agent", program, 0o755)
+	t.AddFile("usr/sbin/agent", program, 0o755)
+	t.AddFile("etc/init.d/tufboot-gate", service, 0o755)
+	t.AddFile("etc/default/tufboot-gate", []byte(gateDefaults), 0o644)
 	t.AddFile("init", initScript, 0o755)
 	return t, k.addModules(t, guestModules)
 }

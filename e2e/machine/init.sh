@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # PID 1 of the test guests: a node of busybox and the agent, as small as it
 # can be. It must never end while the machine should run.
+trap 'sync; reboot -f' TERM # what reboot(8) sends
 /bin/busybox mkdir -p /bin /sbin /proc /sys /dev /run /tmp /data
 /bin/busybox --install -s /bin
 export PATH=/bin:/sbin:/usr/sbin HOME=/
@@ -24,7 +25,7 @@ ifconfig lo 127.0.0.1 up
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up && route add default gw 10.0.2.2
 
 # State and configuration live on DATA, as on a real node.
-if data=$(agent locate DATA 2>/run/locate.err); then
+if data=$(agent locate data 2>/run/locate.err); then
 	mount -t ext4 "$data" /data || say "cannot mount $data"
 else
 	say "no DATA: $(cat /run/locate.err)"
@@ -48,10 +49,6 @@ serve() {
 }
 [ -e /dev/vport0p1 ] && serve &
 
-# The health gate, as the boot service of a real node runs it.
-gate() {
-	/etc/init.d/tufboot-gate start
-	echo $? >/run/gate.status
-}
-gate >/dev/console 2>&1 &
+# The health gate, as on a real node.
+/etc/init.d/tufboot-gate start
 while :; do wait; sleep 1; done

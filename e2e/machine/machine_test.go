@@ -20,7 +20,7 @@ func TestCommandChannel(t *testing.T) {
 	if err := os.WriteFile(agent, []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := BaseTree(kernel, agent)
+	tree, err := BaseTree(kernel, agent, agent)
 	if err != nil {
 		t.Fatal(err)
 	}

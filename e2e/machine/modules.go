@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,30 +25,52 @@ type Kernel struct {
 	Image   string // path of its vmlinuz
 }
 
-// FindKernel returns the newest of Debian's cloud kernels on this host: it is
-// the smallest one that has all the virtio drivers.
+// kernels are where the kernels lie that have virtio drivers: Debian's package
+// linux-image-cloud-amd64 (the smallest), Ubuntu's linux-image-virtual, and
+// any other.
+var kernels = []string{"/boot/vmlinuz-*-cloud-amd64", "/boot/vmlinuz-*-generic", "/boot/vmlinuz-*"}
+
+// FindKernel returns the newest kernel on this host of the smallest kind that
+// is there and that we may read.
 func FindKernel() (Kernel, error) {
-	images, err := filepath.Glob("/boot/vmlinuz-*-cloud-amd64")
-	if err != nil || len(images) == 0 {
-		return Kernel{}, fmt.Errorf("no /boot/vmlinuz-*-cloud-amd64: install linux-image-cloud-amd64")
+	for _, pattern := range kernels {
+		images, err := filepath.Glob(pattern)
+		if err != nil {
+			return Kernel{}, err
+		}
+		slices.Sort(images)
+		for _, image := range slices.Backward(images) {
+			k := Kernel{Release: strings.TrimPrefix(filepath.Base(image), "vmlinuz-"), Image: image}
+			_, missing := os.Stat(k.modules("modules.dep"))
+			f, err := os.Open(image)
+			if err == nil && missing == nil {
+				return k, f.Close()
+			}
+		}
 	}
-	slices.Sort(images)
-	image := images[len(images)-1]
-	return Kernel{Release: strings.TrimPrefix(filepath.Base(image), "vmlinuz-"), Image: image}, nil
+	return Kernel{}, fmt.Errorf("no readable kernel with modules in /boot: install linux-image-cloud-amd64 (on Ubuntu linux-image-virtual) and make it readable")
+}
+
+func (k Kernel) modules(file string) string {
+	return filepath.Join("/lib/modules", k.Release, file)
 }
 
 // addModules puts the named modules and all that they need into t, below
 // /lib/modules, and the order in which to load them into /etc/modules-order.
+// What is built into the kernel needs no loading.
 func (k Kernel) addModules(t Tree, names []string) error {
-	dir := filepath.Join("/lib/modules", k.Release)
-	deps, err := readDependencies(filepath.Join(dir, "modules.dep"))
+	deps, err := readDependencies(k.modules("modules.dep"))
+	if err != nil {
+		return err
+	}
+	builtin, err := readDependencies(k.modules("modules.builtin"))
 	if err != nil {
 		return err
 	}
 	var order []string
 	for _, name := range names {
 		chain, ok := deps[moduleName(name)]
-		if !ok {
+		if _, in := builtin[moduleName(name)]; !ok && !in {
 			return fmt.Errorf("kernel %s has no module %s", k.Release, name)
 		}
 		for _, file := range slices.Backward(chain) {
@@ -59,20 +82,34 @@ func (k Kernel) addModules(t Tree, names []string) error {
 	}
 	var list strings.Builder
 	for _, file := range order {
-		data, err := os.ReadFile(filepath.Join(dir, file))
+		data, err := readModule(k.modules(file))
 		if err != nil {
 			return err
 		}
-		base := filepath.Base(file)
-		t.AddFile("lib/modules/"+base, data, 0o644)
-		fmt.Fprintln(&list, base)
+		name := moduleName(file)
+		t.AddFile("lib/modules/"+name, data, 0o644)
+		fmt.Fprintln(&list, name)
 	}
 	t.AddFile("etc/modules-order", []byte(list.String()), 0o644)
 	return nil
 }
 
+// readModule returns a module, unpacked if the distribution packs it.
+func readModule(file string) ([]byte, error) {
+	unpack := map[string]string{".zst": "zstd", ".xz": "xz", ".gz": "gzip"}[filepath.Ext(file)]
+	if unpack == "" {
+		return os.ReadFile(file)
+	}
+	data, err := exec.Command(unpack, "-dc", file).Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s -dc %s: %w", unpack, file, err)
+	}
+	return data, nil
+}
+
 // readDependencies returns, for each module, its file and the files that it
-// needs: the last one must be loaded first (modules.dep(5)).
+// needs: the last one must be loaded first (modules.dep(5)). It reads
+// modules.builtin too, which names files alone.
 func readDependencies(file string) (map[string][]string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -83,8 +120,8 @@ func readDependencies(file string) (map[string][]string, error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		module, needs, ok := strings.Cut(lines.Text(), ":")
-		if !ok {
-			continue
+		if !ok { // modules.builtin names files only
+			module = lines.Text()
 		}
 		deps[moduleName(module)] = append([]string{module}, strings.Fields(needs)...)
 	}
