@@ -26,8 +26,8 @@ func (f Facts) loads(slot Slot) bool {
 
 // Outcome is what GRUB boots.
 type Outcome struct {
-	// Slot is the slot whose kernel is started; "" if none: GRUB then waits and
-	// reboots.
+	// Slot is the slot whose kernel is started; "" if none: GRUB then waits a while
+	// and reboots. The other fields are zero then.
 	Slot Slot
 	// BootID and Try are handed to the kernel (see Booted).
 	BootID string
@@ -111,13 +111,14 @@ func (s State) giveUp() State {
 	return s
 }
 
-// start returns o with the first of slots whose kernel can be loaded.
+// start returns o with the first of slots whose kernel can be loaded, or the zero
+// Outcome if there is none.
 func (f Facts) start(o Outcome, slots ...Slot) Outcome {
 	for _, slot := range slots {
 		if f.loads(slot) {
 			o.Slot = slot
-			break
+			return o
 		}
 	}
-	return o
+	return Outcome{}
 }

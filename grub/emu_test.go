@@ -1,0 +1,290 @@
+package grub
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The test disk: tiny, but a real GPT disk with a FAT ESP and two ext4 slots.
+const (
+	diskSectors = 3200
+	espStart    = 64
+	slotAStart  = 1088
+	slotBStart  = 2112
+	partSectors = 1024
+	espUUID     = "b49b6ccc-85da-f044-9daf-9f1a56390e09"
+)
+
+// prologue stands before the real grub.cfg: grub-emu has no loader, so that
+// functions can take the commands' names. They fail where the commands would,
+// print what they are given, and end GRUB where a kernel would start.
+const prologue = `
+function linux {
+  if [ ! -f "$1" ]; then return 1; fi
+  for word in $1 $2 $3 $4 $5 $6 $7 $8 $9; do echo "@word $word"; done
+}
+function initrd {
+  if [ ! -f "$1" ]; then return 1; fi
+  echo "@boot $1"
+  reboot
+}
+`
+
+// tool runs a program that the tests need and that a machine may lack.
+func tool(t *testing.T, debianPackage, name string, args ...string) []byte {
+	t.Helper()
+	path, err := lookPath(name)
+	if err != nil {
+		t.Fatalf("%s is needed: install the Debian package %s", name, debianPackage)
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return out
+}
+
+// lookPath also finds what Debian keeps out of a user's PATH.
+func lookPath(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return exec.LookPath("/usr/sbin/" + name)
+}
+
+// parts makes and keeps the pieces of test disks.
+type parts struct {
+	dir   string
+	table []byte            // the partition table: a disk without content
+	slots map[string][]byte // file systems of slots, by label and "+"/"-"
+}
+
+func newParts(t *testing.T) *parts {
+	p := &parts{dir: t.TempDir(), slots: make(map[string][]byte)}
+	path := filepath.Join(p.dir, "table.img")
+	writeFile(t, path, make([]byte, diskSectors*sectorSize))
+	script := filepath.Join(p.dir, "table")
+	writeFile(t, script, fmt.Appendf(nil, "label: gpt\nfirst-lba: 34\n"+
+		"start=%d, size=%d, type=U, uuid=%s\nstart=%d, size=%d, type=L\nstart=%d, size=%d, type=L\n",
+		espStart, partSectors, espUUID, slotAStart, partSectors, slotBStart, partSectors))
+	tool(t, "fdisk", "sh", "-c", `PATH="$PATH:/usr/sbin"; exec sfdisk -q "$0" <"$1"`, path, script)
+	p.table = readFile(t, path)
+	return p
+}
+
+// slot returns a slot's file system; without a kernel it has everything else.
+func (p *parts) slot(t *testing.T, label string, kernel bool) []byte {
+	key := fmt.Sprintf("%s%v", label, kernel)
+	if image, ok := p.slots[key]; ok {
+		return image
+	}
+	files := map[string][]byte{InitramfsFile: []byte("initramfs\n")}
+	args, err := CmdlineConfig("console=ttyS0 quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files[CmdlineFile] = args
+	if kernel {
+		files[KernelFile] = []byte("kernel\n")
+	}
+	p.slots[key] = p.ext4(t, label, files)
+	return p.slots[key]
+}
+
+// ext4 returns a file system with the files, as a slot's builder would make it.
+func (p *parts) ext4(t *testing.T, label string, files map[string][]byte) []byte {
+	from, err := os.MkdirTemp(p.dir, "slot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		writeFile(t, filepath.Join(from, name), data)
+	}
+	path := from + ".img"
+	writeFile(t, path, make([]byte, partSectors*sectorSize))
+	tool(t, "e2fsprogs", "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum_seed,^orphan_file",
+		"-L", label, "-d", from, path)
+	return readFile(t, path)
+}
+
+// esp returns a FAT file system with the files in /grub. A nil file is left out.
+func (p *parts) esp(t *testing.T, files map[string][]byte) []byte {
+	dir, err := os.MkdirTemp(p.dir, "esp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "esp.img")
+	writeFile(t, path, make([]byte, partSectors*sectorSize))
+	tool(t, "dosfstools", "mkfs.vfat", "-F", "12", "-s", "1", "-n", "EFI", path)
+	tool(t, "mtools", "mmd", "-i", path, "::grub")
+	for name, data := range files {
+		if data == nil {
+			continue
+		}
+		file := filepath.Join(dir, name)
+		writeFile(t, file, data)
+		tool(t, "mtools", "mcopy", "-i", path, file, "::grub/"+name)
+	}
+	return readFile(t, path)
+}
+
+// disk returns a whole disk.
+func (p *parts) disk(esp, slotA, slotB []byte) []byte {
+	image := bytes.Clone(p.table)
+	copy(image[espStart*sectorSize:], esp)
+	copy(image[slotAStart*sectorSize:], slotA)
+	copy(image[slotBStart*sectorSize:], slotB)
+	return image
+}
+
+// emulator runs GRUB on disks in one folder.
+type emulator struct {
+	dir  string
+	path string // grub-emu
+}
+
+func newEmulator(t *testing.T) *emulator {
+	t.Helper()
+	path, err := lookPath("grub-emu")
+	if err != nil {
+		t.Fatal("grub-emu is needed: install the Debian package grub-emu")
+	}
+	return &emulator{dir: t.TempDir(), path: path}
+}
+
+// booted is what GRUB did.
+type booted struct {
+	outcome Outcome
+	words   []string // the kernel's file, then its arguments
+	resort  bool     // GRUB came to the last resort
+	output  string
+}
+
+// run starts GRUB from the first partition of disk from; disks are the images in
+// the order of their numbers. readOnly makes every write to a file fail.
+func (e *emulator) run(from int, readOnly bool, disks ...string) (booted, error) {
+	var devices strings.Builder
+	for i, disk := range disks {
+		fmt.Fprintf(&devices, "(hd%d) %s\n", i, disk)
+	}
+	deviceMap := filepath.Join(e.dir, "device.map")
+	if err := os.WriteFile(deviceMap, []byte(devices.String()), 0o600); err != nil {
+		return booted{}, err
+	}
+	limit := "unlimited"
+	if readOnly {
+		limit = "0" // write(2) fails with EFBIG at any offset
+	}
+	cmd := exec.Command("sh", "-c", `trap "" XFSZ; ulimit -f `+limit+`; exec "$@"`, "sh",
+		e.path, "-r", fmt.Sprintf("hd%d,gpt1", from), "-m", deviceMap, "-d", "/grub")
+	cmd.Env = []string{"TERM=dumb", "LC_ALL=C"}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return booted{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return booted{}, err
+	}
+	output, waits := watch(pipe)
+	if waits {
+		_ = cmd.Process.Kill()
+	}
+	err = cmd.Wait()
+	if waits {
+		return booted{output: output}, fmt.Errorf("GRUB waits for a person:\n%s", output)
+	}
+	if err != nil {
+		return booted{output: output}, fmt.Errorf("grub-emu: %w\n%s", err, output)
+	}
+	return parseOutput(output)
+}
+
+// watch reads GRUB's output up to its end, or until GRUB shows a prompt or a menu.
+func watch(r io.Reader) (output string, waits bool) {
+	var all strings.Builder
+	in := bufio.NewReader(r)
+	for {
+		c, err := in.ReadByte()
+		if err != nil {
+			return all.String(), false
+		}
+		all.WriteByte(c)
+		if c == '>' && strings.HasSuffix(all.String(), "grub>") || c == 'n' && strings.HasSuffix(all.String(), "GNU GRUB  version") {
+			return all.String(), true
+		}
+	}
+}
+
+var controls = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]|\r`)
+
+func parseOutput(output string) (booted, error) {
+	b := booted{output: controls.ReplaceAllString(output, "")}
+	b.resort = strings.Contains(b.output, "no slot can be booted")
+	var initramfs string
+	for line := range strings.Lines(b.output) {
+		line = strings.TrimSpace(line)
+		if word, ok := strings.CutPrefix(line, "@word "); ok {
+			if strings.HasSuffix(word, "/"+KernelFile) {
+				b.words = nil
+			}
+			b.words = append(b.words, word)
+		}
+		if file, ok := strings.CutPrefix(line, "@boot "); ok {
+			initramfs = file
+		}
+	}
+	if (initramfs == "") != b.resort {
+		return b, fmt.Errorf("GRUB neither booted nor came to the last resort:\n%s", b.output)
+	}
+	if b.resort {
+		b.words = nil
+		return b, nil
+	}
+	kernel, err := ParseKernelCmdline(strings.Join(b.words[1:], " "))
+	if err != nil {
+		return b, err
+	}
+	if kernel.ESP != espUUID {
+		return b, fmt.Errorf("tufboot.esp=%s, not %s:\n%s", kernel.ESP, espUUID, b.output)
+	}
+	part := map[Slot]string{SlotA: ",gpt2)/", SlotB: ",gpt3)/"}[kernel.Slot]
+	if !strings.HasSuffix(b.words[0], part+KernelFile) || !strings.HasSuffix(initramfs, part+InitramfsFile) {
+		return b, fmt.Errorf("slot %s has kernel %s and initramfs %s", kernel.Slot, b.words[0], initramfs)
+	}
+	b.outcome = Outcome{Slot: kernel.Slot, BootID: kernel.BootID, Try: kernel.Try}
+	return b, nil
+}
+
+func writeFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// testConfig returns the real grub.cfg without waiting, behind the prologue.
+func testConfig(t *testing.T) []byte {
+	t.Helper()
+	cfg, err := Config(ConfigOptions{Timeout: -1, RebootAfter: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]byte(prologue), cfg...)
+}
