@@ -78,5 +78,5 @@ func (s *store) saveClock(r reference) error {
 	if err != nil {
 		return err
 	}
-	return s.write(clockFile, append(data, '\n'))
+	return s.write(clockFile, data)
 }

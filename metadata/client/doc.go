@@ -22,7 +22,6 @@
 //	clock.json                         the reference time of the last complete refresh
 //	content/SHA256                     channel files and manifests, by hash
 //	*.broken                           what could not be used, for a look; bounded
-//	lock                               one refresh at a time
 //
 // Kept files are read as if an attacker had written them. Each refresh walks
 // from the built-in root through N+1.root.json, N+2.root.json, ..., each signed

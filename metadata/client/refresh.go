@@ -144,17 +144,29 @@ func (r *refresh) fetchRoot(ctx context.Context, name string) (bool, error) {
 		return false, err
 	}
 	if err := r.updateRoot(data); err != nil {
-		// A root that the one before does not vouch for is another chain,
-		// whichever keys it names.
-		err = rejected(name, data, nil, err)
-		var v *VerificationError
-		if errors.As(err, &v) && v.Reason == ReasonBadSignature {
-			v.Reason, v.Advice = ReasonWrongRoot, adviceForeign
-		}
-		return false, err
+		return false, r.rejectedRoot(name, data, err)
 	}
 	r.log.Info("accepted a new root", "version", r.t.Root.Signed.Version)
 	return true, r.store.write(name, data)
+}
+
+// rejectedRoot says why a root from the server was not accepted.
+func (r *refresh) rejectedRoot(name string, data []byte, err error) error {
+	if isVersion(err) {
+		md := new(tuf.Metadata[tuf.RootType])
+		_ = guard(func() (err error) { md, err = md.FromBytes(data); return err }) // was parsed before
+		if md != nil && md.Signed.Version > r.t.Root.Signed.Version {
+			err = fmt.Errorf("%w: %w", errMixed, err)
+		}
+	}
+	err = rejected(name, data, nil, err)
+	// A root that the one before does not vouch for starts another chain,
+	// whichever keys signed it.
+	var v *VerificationError
+	if errors.As(err, &v) && v.Reason == ReasonBadSignature {
+		v.Reason, v.Advice = ReasonWrongRoot, adviceForeign
+	}
+	return err
 }
 
 // timestamp loads the kept timestamp as the floor, and the server's (section 5.4).

@@ -143,14 +143,15 @@ func (c *Client) small(ctx context.Context, name string) ([]byte, *tuf.TargetFil
 		}
 	}
 	sum := info.Hashes["sha256"]
-	if data := c.store.readContent(sum, info.Length); data != nil && verifyTarget(name, info, data) == nil {
+	verify := func(data []byte) error { return verifyTarget(name, info, data) }
+	if data := c.store.loadContent(sum, info.Length, verify); data != nil {
 		return data, info, nil
 	}
 	data, err := c.fetch(ctx, c.targetPath(name, info), info.Length)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := verifyTarget(name, info, data); err != nil {
+	if err := verify(data); err != nil {
 		return nil, nil, err
 	}
 	c.store.writeContent(sum, data)

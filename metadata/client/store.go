@@ -21,7 +21,6 @@ import (
 
 const (
 	contentDir   = "content"
-	lockFile     = "lock"
 	brokenSuffix = ".broken"
 	maxBroken    = 8  // files set aside that are kept
 	maxContent   = 16 // channel files and manifests that are kept
@@ -69,8 +68,9 @@ func (s *store) open(ctx context.Context) (func(), error) {
 
 // lock keeps two refreshes apart: the later writer could otherwise put an older
 // timestamp over a newer one.
+// The lock is on the folder itself, so there is no file of it to be damaged.
 func (s *store) lock(ctx context.Context) (func(), error) {
-	f, err := os.OpenFile(s.path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.Open(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock of the metadata folder: %w", err)
 	}
@@ -145,8 +145,9 @@ func (s *store) setAside(name string, why error) error {
 	if err := os.Rename(s.path(name), aside); err != nil {
 		return fmt.Errorf("set aside %s: %w", s.path(name), err)
 	}
-	s.prune(s.dir, maxBroken, func(n string) bool { return strings.HasSuffix(n, brokenSuffix) })
-	return atomicfile.SyncDir(s.dir)
+	dir := filepath.Dir(aside)
+	s.prune(dir, maxBroken, func(n string) bool { return strings.HasSuffix(n, brokenSuffix) })
+	return atomicfile.SyncDir(dir)
 }
 
 // write keeps data durably under name.
@@ -160,13 +161,22 @@ func (s *store) write(name string, data []byte) error {
 	return nil
 }
 
-// readContent returns the kept channel file or manifest with this hash, or nil.
-func (s *store) readContent(sha256 []byte, limit int64) []byte {
-	data, err := s.read(filepath.Join(contentDir, hex.EncodeToString(sha256)), limit)
+// loadContent returns the kept channel file or manifest with this hash, or nil
+// when there is none that verify accepts.
+func (s *store) loadContent(sha256 []byte, limit int64, verify func([]byte) error) []byte {
+	var content []byte
+	name := filepath.Join(contentDir, hex.EncodeToString(sha256))
+	ok, err := s.load(name, limit, func(data []byte) error {
+		content = data
+		return verify(data)
+	})
 	if err != nil {
+		s.log.Warn("cannot set aside a small file", "file", s.path(name), "error", err)
+	}
+	if !ok {
 		return nil
 	}
-	return data
+	return content
 }
 
 // writeContent keeps a channel file or manifest. Failing to is no failure of
