@@ -37,6 +37,11 @@ func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, e
 		return nil, refuse(ReasonThreshold, "use a threshold from 1 to the number of keys",
 			"role root: threshold %d with %d keys", plan.RootThreshold, plan.RootKeys)
 	}
+	switch plan.Type {
+	case Ed25519, ECDSA, RSA:
+	default:
+		return nil, refuseKeyType("key type %q", plan.Type)
+	}
 	if err := markKeys(dir); err != nil {
 		return nil, err
 	}
