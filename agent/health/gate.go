@@ -22,6 +22,7 @@ type gate struct {
 type member struct {
 	check    Check
 	required bool
+	last     string       // the error of the round before, as logged
 	stuck    <-chan error // the run that outlived its timeout, or nil
 	since    time.Time    // when the stuck run was started
 }
@@ -65,22 +66,30 @@ func (g *gate) round(ctx context.Context) Report {
 		wg.Go(func() { report.Results[i] = m.run(ctx, g.Logger, g.Timeout) })
 	}
 	wg.Wait()
-	for _, r := range report.Results {
+	for i, r := range report.Results {
 		if r.Required && !r.Passed {
 			report.Healthy = false
 		}
-		g.log(r)
+		g.log(g.members[i], r)
 	}
 	return report
 }
 
-func (g *gate) log(r Result) {
+// log tells what is new: a gate may fail in the same way for ten minutes, on a
+// serial console.
+func (g *gate) log(m *member, r Result) {
 	l := g.Logger.With("check", r.Name, "required", r.Required, "round", g.rounds, "duration", r.Duration)
-	if r.Passed {
+	switch {
+	case r.Passed && m.last != "":
+		l.Info("health check passes now")
+	case r.Passed:
 		l.Debug("health check passed")
-		return
+	case r.Error == m.last:
+		l.Debug("health check failed again", "error", r.Error)
+	default:
+		l.Warn("health check failed", "error", r.Error)
 	}
-	l.Warn("health check failed", "error", r.Error)
+	m.last = r.Error
 }
 
 // run makes one run of the check and turns it into a Result.

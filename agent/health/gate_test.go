@@ -84,6 +84,19 @@ func TestNoRequiredChecksIsWarnedOf(t *testing.T) {
 	}
 }
 
+// A gate that fails for long says so once for each way of failing.
+func TestLogTellsWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := func(context.Context) error { return errors.New("other") }
+		run, _ := onRound(fail, fail, fail, other, other, fail, pass)
+		var log bytes.Buffer
+		health.Wait(t.Context(), health.Options{Required: []health.Check{fake{"x", run}}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if n := strings.Count(log.String(), "health check failed"); n != 3 || strings.Count(log.String(), "passes now") != 1 {
+			t.Errorf("%d failures:\n%s", n, log.String())
+		}
+	})
+}
+
 // Two checks that each wait for the other to have started pass only when a
 // round runs them at the same time.
 func TestChecksRunInParallel(t *testing.T) {

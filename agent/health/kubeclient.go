@@ -75,8 +75,8 @@ func (k *kube) config() (*kubeConfig, error) {
 			return readKubeconfig(path)
 		}
 	}
-	return nil, fmt.Errorf("no way to reach the API server: no kubeconfig is configured, KUBECONFIG is not set, there is no service account, and none of %s exists",
-		strings.Join(k.DefaultKubeconfigs, ", "))
+	return nil, fmt.Errorf("no way to reach the API server: no kubeconfig is configured, KUBECONFIG is not set, there is no service account, and none of the %d usual files exists (%s, ...)",
+		len(k.DefaultKubeconfigs), strings.Join(k.DefaultKubeconfigs[:min(3, len(k.DefaultKubeconfigs))], ", "))
 }
 
 // exists reports whether something is at path. What is there and cannot be

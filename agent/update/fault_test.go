@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"tufboot/agent/health"
 	"tufboot/agent/update"
 	"tufboot/grub"
 )
@@ -183,5 +184,27 @@ func TestTooLargeRelease(t *testing.T) {
 		if strings.Contains(s, "vmlinuz") || strings.Contains(s, "initramfs") {
 			t.Errorf("fetched %s", s)
 		}
+	}
+}
+
+// TestRollbackWhileGateRuns gives the trial up while the health checks run. Their
+// verdict is about a trial that is no more.
+func TestRollbackWhileGateRuns(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	r.update()
+	r.reboot()
+	report, err := r.node().HealthCheck(t.Context(),
+		func() (*update.Lock, error) { return update.Acquire(t.Context(), r.state, false) },
+		func(context.Context) health.Report {
+			_, err := r.node().Rollback(t.Context(), "no")
+			must(t, err)
+			return health.Report{Healthy: true}
+		})
+	if err == nil || report.Verdict == update.VerdictCommitted {
+		t.Fatalf("verdict %s, %v", report.Verdict, err)
+	}
+	if got := r.block(); got.Active != grub.SlotA || got.OK(grub.SlotB) {
+		t.Errorf("block %+v", got)
 	}
 }
