@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,31 +26,36 @@ back. Without a trial the health is only reported; nothing is rebooted.
 Examples:
 
    agent healthcheck
+   agent healthcheck --report-only --wait 10m         # in a pod
    agent healthcheck --wait 10m --reboot-on-failure   # what the boot service runs`,
 		Flags: commonFlags(lockFlag(),
 			&cli.DurationFlag{Name: "wait", Usage: "go on for so `LONG` until all required checks pass (default: one round; for a trial: health.deadline)"},
-			&cli.BoolFlag{Name: "reboot-on-failure", Usage: "reboot when a trial fails"}),
+			&cli.BoolFlag{Name: "reboot-on-failure", Usage: "reboot when a trial fails"},
+			&cli.BoolFlag{Name: "report-only", Usage: "run the checks and decide nothing; needs no access to the disk"}),
 		Action: verb(healthcheck),
 	}
 }
 
 func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
-	n, err := s.node()
-	if err != nil {
-		return err
-	}
 	opts, err := s.checks()
 	if err != nil {
 		return err
 	}
-	report, err := n.HealthCheck(ctx,
-		func() (*update.Lock, error) { return s.lock(ctx) },
-		func(ctx context.Context) health.Report {
-			if opts.Deadline == 0 {
-				return health.Run(ctx, opts)
-			}
-			return health.Wait(ctx, opts)
-		})
+	run := func(ctx context.Context) health.Report {
+		if opts.Deadline == 0 {
+			return health.Run(ctx, opts)
+		}
+		return health.Wait(ctx, opts)
+	}
+	if c.Bool("report-only") {
+		report, err := update.ReportHealth(ctx, run)
+		return errors.Join(err, print(c, report, healthText(report)))
+	}
+	n, err := s.node()
+	if err != nil {
+		return err
+	}
+	report, err := n.HealthCheck(ctx, func() (*update.Lock, error) { return s.lock(ctx) }, run)
 	if report.Verdict != "" {
 		if perr := print(c, report, healthText(report)); perr != nil {
 			return errors.Join(err, perr)
@@ -66,7 +72,7 @@ func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
 func (s *session) checks() (health.Options, error) {
 	h := s.cfg.Health
 	opts := health.Options{Timeout: h.Timeout, Interval: h.Interval, Deadline: s.cli.Duration("wait"), Logger: s.log}
-	if opts.Deadline == 0 && s.booted.Try > 0 {
+	if opts.Deadline == 0 && s.booted.Try > 0 && !s.cli.Bool("report-only") {
 		opts.Deadline = h.Deadline
 	}
 	kube := health.KubeOptions{Kubeconfig: h.APIServer.Kubeconfig}
@@ -84,7 +90,11 @@ func (s *session) checks() (health.Options, error) {
 		opts.Required = append(opts.Required, health.NodeReady(kube, name))
 	}
 	if h.DropIn.Enabled {
-		required, wanted, err := health.DropIns(h.DropIn.Dir)
+		dir, err := filepath.Abs(h.DropIn.Dir) // a check does not start in this folder
+		if err != nil {
+			return opts, err
+		}
+		required, wanted, err := health.DropIns(dir)
 		if err != nil {
 			return opts, err
 		}
@@ -128,8 +138,12 @@ func healthText(r update.GateReport) string {
 		fmt.Fprintf(&b, "healthy: slot %s is committed", r.Slot)
 	case r.Verdict == update.VerdictFailed:
 		fmt.Fprintf(&b, "the trial of slot %s is not committed", r.Slot)
+	case r.Verdict == update.VerdictNone && r.Health.Healthy:
+		b.WriteString("healthy; nothing is decided by this")
 	case r.Health.Healthy:
 		b.WriteString("healthy; nothing is on trial")
+	case r.Verdict == update.VerdictNone:
+		b.WriteString("unhealthy; nothing is decided by this")
 	default:
 		b.WriteString("unhealthy; nothing is on trial")
 	}

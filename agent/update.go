@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"tufboot/internal/console"
 )
 
 func updateCommand() *cli.Command {
@@ -18,10 +22,32 @@ Examples:
 
    agent update --reboot
    agent update --json --lock-wait 5m
+   agent update --refusal-ok trial-pending,reboot-pending,locked   # in a scheduled job
    agent update --release 1.4.2     # by name, also if it failed before`,
-		Flags:  commonFlags(releaseFlag(), rebootFlag(), lockFlag()),
-		Action: verb(runUpdate),
+		Flags: commonFlags(releaseFlag(), rebootFlag(), lockFlag(),
+			&cli.StringFlag{Name: "refusal-ok", Usage: "end with 0 when refused for one of these `REASONS` (codes with commas between)", EnvVars: []string{"TUFBOOT_REFUSAL_OK"}}),
+		Action: verb(func(ctx context.Context, c *cli.Context, s *session) error {
+			err := runUpdate(ctx, c, s)
+			if !refusalAllowed(err, c.String("refusal-ok")) {
+				return err
+			}
+			reason := console.ReasonCode(err)
+			return print(c, refused{Refused: reason, Text: err.Error()}, fmt.Sprintf("nothing done (%s): %v", reason, err))
+		}),
 	}
+}
+
+// refused is what an allowed refusal prints as JSON.
+type refused struct {
+	Refused string `json:"refused"` // the reason code
+	Text    string `json:"text"`
+}
+
+// refusalAllowed reports whether err is a refusal for one of the reasons in a
+// list with commas. Other failures are never allowed, whatever the list says.
+func refusalAllowed(err error, reasons string) bool {
+	return console.ExitCode(err) == console.ExitRefused &&
+		slices.Contains(strings.Split(reasons, ","), console.ReasonCode(err))
 }
 
 func runUpdate(ctx context.Context, c *cli.Context, s *session) error {

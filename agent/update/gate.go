@@ -20,12 +20,14 @@ const (
 	VerdictFailed Verdict = "failed"
 	// VerdictNoTrial: nothing is on trial; the health is only reported.
 	VerdictNoTrial Verdict = "no-trial"
+	// VerdictNone: only a report was asked for.
+	VerdictNone Verdict = "none"
 )
 
 // GateReport is the outcome of HealthCheck.
 type GateReport struct {
 	Verdict   Verdict       `json:"verdict"`
-	Situation Situation     `json:"situation"`
+	Situation Situation     `json:"situation,omitempty"`
 	Slot      grub.Slot     `json:"slot,omitempty"`
 	Health    health.Report `json:"health"`
 }
@@ -88,6 +90,12 @@ func (n *Node) HealthCheck(ctx context.Context, lock func() (*Lock, error), run 
 		r.Verdict = VerdictFailed
 	}
 	return r, err
+}
+
+// ReportHealth runs the checks by means of run and decides nothing.
+func ReportHealth(ctx context.Context, run func(context.Context) health.Report) (GateReport, error) {
+	r := GateReport{Verdict: VerdictNone, Health: run(ctx)}
+	return r, unhealthy(r.Health, false)
 }
 
 func (n *Node) settleLocked(ctx context.Context, lock func() (*Lock, error)) (Situation, Facts, error) {
