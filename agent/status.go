@@ -111,8 +111,11 @@ func slotText(st update.Status, slot grub.Slot) string {
 	if held.ID != "" {
 		text = fmt.Sprintf("release %s (%s)", held.Version, held.ID.Short())
 	}
-	if st.Boot != nil && !(slot == grub.SlotA && st.Boot.AOK || slot == grub.SlotB && st.Boot.BOK) {
-		text += ", not bootable"
+	if boot := st.Boot; boot != nil {
+		bootable := map[grub.Slot]bool{grub.SlotA: boot.AOK, grub.SlotB: boot.BOK}
+		if !bootable[slot] {
+			text += ", not bootable"
+		}
 	}
 	return text
 }

@@ -14,13 +14,13 @@ import (
 type Verdict string
 
 const (
-	// VerdictCommitted: the trial was healthy and is marked good.
+	// VerdictCommitted means that the trial was healthy and is marked good.
 	VerdictCommitted Verdict = "committed"
-	// VerdictFailed: the trial is unhealthy; a reboot makes GRUB count.
+	// VerdictFailed means that the trial is unhealthy; a reboot makes GRUB count.
 	VerdictFailed Verdict = "failed"
-	// VerdictNoTrial: nothing is on trial; the health is only reported.
+	// VerdictNoTrial means that nothing is on trial; the health is only reported.
 	VerdictNoTrial Verdict = "no-trial"
-	// VerdictNone: only a report was asked for.
+	// VerdictNone means that only a report was asked for.
 	VerdictNone Verdict = "none"
 )
 

@@ -43,7 +43,7 @@ func Acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 }
 
 // Release gives the lock up.
-func (l *Lock) Release() error { return l.file.Close() }
+func (l *Lock) Release() { l.file.Close() }
 
 // sleep waits for d and reports whether ctx still goes on.
 func sleep(ctx context.Context, d time.Duration) bool {

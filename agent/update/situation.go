@@ -12,36 +12,36 @@ import (
 type Situation string
 
 const (
-	// SituationCommitted: the booted slot is active and committed; updates can
+	// SituationCommitted means that the booted slot is active and committed; updates can
 	// be made.
 	SituationCommitted Situation = "committed"
-	// SituationTrial: this boot is a counted trial boot of the active slot;
+	// SituationTrial means that this boot is a counted trial boot of the active slot;
 	// the health gate decides.
 	SituationTrial Situation = "trial"
-	// SituationArmed: the other slot is armed and the reboot has not happened.
+	// SituationArmed means that the other slot is armed and the reboot has not happened.
 	SituationArmed Situation = "armed"
-	// SituationRolledBack: GRUB gave the last trial up; the failure is not
+	// SituationRolledBack means that GRUB gave the last trial up; the failure is not
 	// remembered yet.
 	SituationRolledBack Situation = "rolled-back"
-	// SituationTrialLost: GRUB counted a trial boot, but the other slot is
+	// SituationTrialLost means that GRUB counted a trial boot, but the other slot is
 	// running: the trial's slot could not be loaded.
 	SituationTrialLost Situation = "trial-lost"
-	// SituationJustCommitted: the trial was marked good, but the agent was
+	// SituationJustCommitted means that the trial was marked good, but the agent was
 	// killed before it cleaned up behind itself.
 	SituationJustCommitted Situation = "just-committed"
-	// SituationNeverArmed: the agent was killed after it noted the trial and
+	// SituationNeverArmed means that the agent was killed after it noted the trial and
 	// before it armed it.
 	SituationNeverArmed Situation = "never-armed"
-	// SituationMismatch: GRUB did not count or name the trial as it was armed;
+	// SituationMismatch means that GRUB did not count or name the trial as it was armed;
 	// it reads another block or cannot write this one.
 	SituationMismatch Situation = "mismatch"
-	// SituationOtherSlot: the booted slot is not the active one, although
+	// SituationOtherSlot means that the booted slot is not the active one, although
 	// nothing is on trial: booted once by hand, or a rollback waits for its
 	// reboot.
 	SituationOtherSlot Situation = "other-slot"
-	// SituationDamaged: the environment block cannot be read.
+	// SituationDamaged means that the environment block cannot be read.
 	SituationDamaged Situation = "damaged"
-	// SituationUnknown: the kernel was not started by tufboot's grub.cfg.
+	// SituationUnknown means that the kernel was not started by tufboot's grub.cfg.
 	SituationUnknown Situation = "unknown"
 )
 

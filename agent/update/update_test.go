@@ -380,10 +380,10 @@ func TestLock(t *testing.T) {
 	if _, err := update.Acquire(t.Context(), dir, false); reasonOf(err) != update.ReasonLocked {
 		t.Errorf("second lock: %v", err)
 	}
-	must(t, l.Release())
+	l.Release()
 	l, err = update.Acquire(t.Context(), dir, false)
 	must(t, err)
-	must(t, l.Release())
+	l.Release()
 }
 
 // TestBrokenState sets a damaged state file aside.

@@ -80,9 +80,13 @@ func Usagef(format string, args ...any) error {
 	return &UsageError{Err: fmt.Errorf(format, args...)}
 }
 
-func (e *UsageError) Error() string      { return e.Err.Error() }
-func (e *UsageError) Unwrap() error      { return e.Err }
-func (e *UsageError) ExitCode() int      { return ExitUsage }
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// ExitCode returns ExitUsage.
+func (e *UsageError) ExitCode() int { return ExitUsage }
+
+// ReasonCode returns "usage".
 func (e *UsageError) ReasonCode() string { return "usage" }
 
 // failure is what a failed command prints with --json.
