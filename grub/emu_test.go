@@ -29,7 +29,7 @@ const (
 const prologue = `
 function linux {
   if [ ! -f "$1" ]; then return 1; fi
-  for word in $1 $2 $3 $4 $5 $6 $7 $8 $9; do echo "@word $word"; done
+  for word in "$@"; do echo "@word $word"; done
 }
 function initrd {
   if [ ! -f "$1" ]; then return 1; fi
