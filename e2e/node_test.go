@@ -120,10 +120,9 @@ func (n *node) refused(args string, status int, reason string) {
 	r, err := n.m.Exec(n.Context(), "agent "+args+" --json")
 	n.must(err)
 	var failure struct{ Reason, Error, Hint string }
-	err = json.Unmarshal([]byte(r.Stdout), &failure)
-	if err != nil {
-		err = json.Unmarshal([]byte(r.Stderr), &failure)
-	}
+	// The error is the last thing on the error output, after progress and log.
+	_, last, _ := strings.Cut("\n"+r.Stderr, "\n{\n")
+	err = json.Unmarshal([]byte("{"+last), &failure)
 	if err != nil || r.Status != status || failure.Reason != reason {
 		n.Fatalf("agent %s: exit code %d and reason %q, expected %d and %q (%v)\n%s%s", args, r.Status, failure.Reason, status, reason, err, r.Stdout, r.Stderr)
 	}

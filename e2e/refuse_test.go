@@ -3,10 +3,11 @@ package e2e
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"tufboot/e2e/lab"
 	"tufboot/e2e/machine"
 )
 
@@ -32,28 +33,23 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	attacks := []struct {
-		name, reason string
-		repo         string
+		name, reason, server string
 	}{
-		{"tampered timestamp", "bad-signature", n.variant("timestamp", flip("metadata/timestamp.json"))},
-		{"tampered targets", "bad-hash", n.variant("targets", flip("metadata/*.targets.json"))},
-		{"tampered manifest", "bad-hash", n.variant("manifest", flip("targets/releases/v2/amd64/*.release.json"))},
+		{"tampered timestamp", "bad-signature", n.variant("timestamp", flip("metadata/timestamp.json", `"expires": "20`))},
+		{"tampered targets", "bad-hash", n.variant("targets", flip("metadata/*.targets.json", ""))},
+		{"tampered manifest", "bad-hash", n.variant("manifest", flip("targets/releases/v2/amd64/*.release.json", ""))},
+		{"expired", "metadata-expired", n.variant("expired", outdated)},
 		{"wrong root", "wrong-root", n.strangersRepo()},
 	}
 	for _, a := range attacks {
 		n.step(a.name, func(n *node) {
-			n.refused("update --server "+n.lab.Server.URL(a.repo), 4, a.reason)
+			n.refused("update --server "+a.server, 4, a.reason)
 			untouched(n)
 		})
 	}
 	n.step("rolled-back repository", func(n *node) {
 		n.sh("agent check", 0) // sees v2
-		n.refused("update --server "+n.lab.Server.URL(old), 4, "metadata-rollback")
-		untouched(n)
-	})
-	n.step("expired timestamp", func(n *node) {
-		n.sh("date -s '2040-01-01 00:00:00'", 0)
-		n.refused("update", 4, "metadata-expired")
+		n.refused("update --server "+old, 4, "metadata-rollback")
 		untouched(n)
 	})
 }
@@ -68,51 +64,60 @@ func TestTamperedArtifact(t *testing.T) {
 	n.comesUp("A", "v1", 0)
 	n.gatePasses()
 	n.publish("v2", n.repo.GoodRelease)
-	bad := n.variant("artifact", flip("targets/releases/v2/amd64/*.vmlinuz"))
+	bad := n.variant("artifact", flip("targets/releases/v2/amd64/*.vmlinuz", ""))
 	booted, err := n.image.Hash("SYSTEM-A")
 	n.must(err)
-	n.refused("update --server "+n.lab.Server.URL(bad), 4, "bad-hash")
+	n.refused("update --server "+bad, 4, "bad-hash")
 	if got, err := n.image.Hash("SYSTEM-A"); err != nil || got != booted {
 		n.Errorf("the booted slot changed (%v)", err)
 	}
 	n.envHas("boot_success=1", "active_slot=A", "A_ok=1", "B_ok=0")
-	if files := n.sh("mount -o ro,noload $(agent locate b) /mnt && ls /mnt; umount /mnt", 0); bytes.Contains([]byte(files), []byte("vmlinuz\n")) {
+	if files := n.sh("mkdir /mnt && mount -o ro,noload $(agent locate b) /mnt && ls /mnt && umount /mnt", 0); bytes.Contains([]byte(files), []byte("vmlinuz\n")) {
 		n.Errorf("slot B holds a kernel that was not verified: %s", files)
 	}
 	n.reboot("A", "v1", 0)
+	n.gatePasses()
 	n.sh("agent update", 0)
 	n.reboot("B", "v2", 1)
 	n.gatePasses()
 }
 
 // variant copies the node's repository to one that change has been at, and
-// returns its name on the server.
-func (n *node) variant(name string, change func(n *node, dir string)) string {
+// returns its address.
+func (n *node) variant(name string, change func(*node, *lab.Repo)) string {
 	n.Helper()
-	name = n.repo.Name + "-" + name
-	dir := filepath.Join(n.lab.Repos, name)
-	if out, err := exec.Command("cp", "-a", n.repo.Dir, dir).CombinedOutput(); err != nil {
-		n.Fatalf("%v: %s", err, out)
-	}
-	change(n, dir)
-	return name
+	r, err := n.repo.Copy(n.repo.Name + "-" + name)
+	n.must(err)
+	change(n, r)
+	return r.Server
 }
 
-func nothing(*node, string) {}
+func nothing(*node, *lab.Repo) {}
 
-// flip returns a change that flips one bit in the middle of the newest file
-// that matches pattern.
-func flip(pattern string) func(*node, string) {
-	return func(n *node, dir string) {
+// outdated is a change that signs the repository anew with the right keys,
+// but with a date at which it has expired by now.
+func outdated(n *node, r *lab.Repo) {
+	n.Helper()
+	n.must(r.Refresh(n.Context(), time.Now().AddDate(-2, 0, 0)))
+}
+
+// flip returns a change to the newest file that matches pattern: one bit of the
+// byte that follows the first mark, or of the byte in the middle for no mark.
+func flip(pattern, mark string) func(*node, *lab.Repo) {
+	return func(n *node, r *lab.Repo) {
 		n.Helper()
-		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		files, err := filepath.Glob(filepath.Join(r.Dir, pattern))
 		if err != nil || len(files) == 0 {
-			n.Fatalf("no %s in %s (%v)", pattern, dir, err)
+			n.Fatalf("no %s in %s (%v)", pattern, r.Dir, err)
 		}
 		file := files[len(files)-1]
 		data, err := os.ReadFile(file)
 		n.must(err)
-		data[len(data)/2] ^= 1
+		at := len(data) / 2
+		if mark != "" {
+			at = bytes.Index(data, []byte(mark)) + len(mark)
+		}
+		data[at] ^= 1
 		n.must(os.WriteFile(file, data, 0o644))
 	}
 }
@@ -125,5 +130,5 @@ func (n *node) strangersRepo() string {
 	rel, err := r.GoodRelease("v2")
 	n.must(err)
 	n.must(r.Publish(n.Context(), rel))
-	return r.Name
+	return r.Server
 }

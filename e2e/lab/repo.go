@@ -2,11 +2,13 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"time"
 
 	"tufboot/e2e/machine"
-	"tufboot/image/build"
 )
 
 // Repo is a TUF repository and its keys.
@@ -40,14 +42,43 @@ func (r *Repo) Publish(ctx context.Context, rel Release) error {
 	return err
 }
 
-// Disk builds a disk with rel in both slots. rel is published.
-func (r *Repo) Disk(ctx context.Context, rel Release, path string) (machine.Image, error) {
-	files, _ := filepath.Glob(filepath.Join(r.Dir, "targets/releases", rel.Version, "amd64/*.release.json"))
-	manifest, err := os.ReadFile(files[0])
-	if err != nil {
-		return machine.Image{}, err
+// Refresh signs timestamp and snapshot again, as if it were the time now, even
+// if that is long ago. As on a server, only the keys for these two are at hand.
+func (r *Repo) Refresh(ctx context.Context, now time.Time) error {
+	online := r.Keys + "-online"
+	if err := os.MkdirAll(online, 0o700); err != nil {
+		return err
 	}
-	_, err = build.Build(ctx, build.Options{Output: path, Kernel: rel.Kernel, Initramfs: rel.Initramfs, Cmdline: rel.Cmdline, Manifest: manifest})
+	for _, file := range []string{"snapshot.key", "snapshot.pub", "timestamp.key", "timestamp.pub"} {
+		key, err := os.ReadFile(filepath.Join(r.Keys, file))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(online, file), key, 0o600); err != nil {
+			return err
+		}
+	}
+	_, err := r.lab.repoTool(ctx, "--unsafe-now", now.UTC().Format(time.RFC3339),
+		"refresh", "--all", "--repo", r.Dir, "--keys", online)
+	return err
+}
+
+// Copy makes a copy of the repository, with the same keys, at its own address.
+func (r *Repo) Copy(name string) (*Repo, error) {
+	c := *r
+	c.Name, c.Dir, c.Server = name, filepath.Join(r.lab.Repos, name), r.lab.Server.URL(name)
+	if out, err := exec.Command("cp", "-a", r.Dir, c.Dir).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("copying %s: %w: %s", r.Dir, err, out)
+	}
+	return &c, nil
+}
+
+// Disk builds a disk with rel in both slots. The trusted root and the agent's
+// configuration are in the release itself.
+func (r *Repo) Disk(ctx context.Context, rel Release, path string) (machine.Image, error) {
+	_, err := r.lab.repoTool(ctx, "image", "--root", filepath.Join(r.Dir, "metadata", "1.root.json"),
+		"--version", rel.Version, "--kernel", rel.Kernel, "--initramfs", rel.Initramfs, "--cmdline", rel.Cmdline,
+		"--output", path)
 	return machine.Image{Path: path}, err
 }
 
