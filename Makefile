@@ -80,8 +80,8 @@ testdata: ## make the fixture repositories in testdata/tuf-repo again
 docs: ## make the man pages in docs/man again
 	go test ./agent ./repo-tool -run TestManPage -update
 
-bench: build ## measure, and print the table of docs/benchmarks.md
-	go test -run '^$$' -bench . -benchmem ./...
+bench: deps build ## measure the agent beside curl on a real slot, as in docs/benchmarks.md
+	@go build -o build/bench ./bench && $(SUDO) build/bench
 
 clean: ## remove what was built
 	rm -rf bin build

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"tufboot/grub"
+)
+
+const mb = 1_000_000
+
+// lab is a repository behind HTTP and a disk on a loop device.
+type lab struct {
+	bin, dir, loop, url string
+	server              *http.Server
+	version             int
+	payload             int64 // bytes of the newest release
+}
+
+// sample is what one run cost.
+type sample struct {
+	wall          time.Duration
+	memory        int64 // peak, bytes
+	written, read int64 // on the slot's device, bytes
+}
+
+func newLab(ctx context.Context, bin, dir string) (*lab, error) {
+	l := &lab{bin: bin, dir: dir}
+	if _, err := l.tool(ctx, "repo-tool", "init", "--repo", l.at("repo"), "--keys", l.at("keys"), "--unsafe-plaintext-keys"); err != nil {
+		return nil, err
+	}
+	if err := l.publish(ctx, 1); err != nil {
+		return nil, err
+	}
+	_, err := l.tool(ctx, "repo-tool", "image", "--root", l.at("repo/metadata/1.root.json"), "--version", "1",
+		"--kernel", l.at("kernel"), "--initramfs", l.at("initramfs"), "--slot-size", "700M", "-o", l.at("disk.img"))
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.tool(ctx, "losetup", "-f", "--show", l.at("disk.img"))
+	if err != nil {
+		return nil, err
+	}
+	l.loop = strings.TrimSpace(out)
+	if _, err := l.tool(ctx, "partx", "-a", l.loop); err != nil {
+		return nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	l.url = "http://" + listener.Addr().String()
+	l.server = &http.Server{Handler: http.FileServer(http.Dir(l.at("repo"))), ReadHeaderTimeout: time.Minute}
+	go func() { _ = l.server.Serve(listener) }()
+	return l, nil
+}
+
+func (l *lab) at(name string) string { return filepath.Join(l.dir, name) }
+
+func (l *lab) close() {
+	_ = l.server.Close()
+	_ = exec.Command("partx", "-d", l.loop).Run()
+	_ = exec.Command("losetup", "-d", l.loop).Run()
+}
+
+// publish publishes a release with an initramfs of so many MB, which nothing
+// can compress.
+func (l *lab) publish(ctx context.Context, size int64) error {
+	l.version++
+	const kernel = 10 * mb
+	l.payload = kernel + size*mb
+	for name, n := range map[string]int64{"kernel": kernel, "initramfs": size * mb} {
+		if err := random(l.at(name), n, uint64(l.version)); err != nil {
+			return err
+		}
+	}
+	_, err := l.tool(ctx, "repo-tool", "publish", "--repo", l.at("repo"), "--keys", l.at("keys"),
+		"--version", strconv.Itoa(l.version), "--kernel", l.at("kernel"), "--initramfs", l.at("initramfs"))
+	return err
+}
+
+func random(path string, size int64, seed uint64) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{byte(seed), byte(size)}), size)
+	return err
+}
+
+// apply lets the agent write the newest release into slot B, from nothing.
+func (l *lab) apply(ctx context.Context) (sample, error) {
+	if err := os.RemoveAll(l.at("state")); err != nil {
+		return sample{}, err
+	}
+	if err := os.MkdirAll(l.at("grub"), 0o755); err != nil {
+		return sample{}, err
+	}
+	if err := os.WriteFile(l.at("grub/grubenv"), grub.InitialBlock(grub.SlotA), 0o644); err != nil {
+		return sample{}, err
+	}
+	// What an earlier round left must not be gone on with.
+	if _, err := l.tool(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "SYSTEM-B", l.slot()); err != nil {
+		return sample{}, err
+	}
+	return l.measure(exec.CommandContext(ctx, filepath.Join(l.bin, "agent"), "apply", "--server", l.url,
+		"--root", l.at("repo/metadata/1.root.json"), "--state-dir", l.at("state"), "--disk", l.loop,
+		"--booted-slot", "A", "--grubenv", l.at("grub/grubenv"), "--log-level", "error"))
+}
+
+// curl does what a careful shell script would: fetch both files into the slot,
+// sync, unmount, mount, and compare their hashes.
+func (l *lab) curl(ctx context.Context, _ int64) (sample, error) {
+	files, err := filepath.Glob(l.at(fmt.Sprintf("repo/targets/releases/%d/*/*", l.version)))
+	if err != nil {
+		return sample{}, err
+	}
+	script := "set -e; mount $SLOT $POINT; rm -f $POINT/vmlinuz $POINT/initramfs\n"
+	for _, f := range files {
+		name := filepath.Base(f)
+		digest, plain, _ := strings.Cut(name, ".")
+		rel, err := filepath.Rel(l.at("repo"), f)
+		if err != nil {
+			return sample{}, err
+		}
+		if plain != "release.json" {
+			script += fmt.Sprintf("curl -sf -o $POINT/%s %s/%s; echo '%s  '$POINT/%s >> $SUMS\n", plain, l.url, rel, digest, plain)
+		}
+	}
+	script += "sync -f $POINT; umount $POINT; mount $SLOT $POINT; sha256sum --quiet -c $SUMS; umount $POINT; rm $SUMS\n"
+	if err := os.MkdirAll(l.at("mnt"), 0o755); err != nil {
+		return sample{}, err
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", script)
+	cmd.Env = append(os.Environ(), "SLOT="+l.slot(), "POINT="+l.at("mnt"), "SUMS="+l.at("sums"))
+	return l.measure(cmd)
+}
+
+func (l *lab) slot() string { return l.loop + "p3" }
+
+// measure runs a command from a cold cache of the slot's device.
+func (l *lab) measure(cmd *exec.Cmd) (sample, error) {
+	syscall.Sync()
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0); err != nil {
+		return sample{}, err
+	}
+	// The server's side is warm in both: what is measured is the node.
+	if err := l.warm(); err != nil {
+		return sample{}, err
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	read, written, err := l.traffic()
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return sample{}, fmt.Errorf("%s: %w: %s", cmd.Path, err, stderr.String())
+	}
+	s := sample{wall: time.Since(start)}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		s.memory = usage.Maxrss * 1024
+	}
+	readAfter, writtenAfter, err := l.traffic()
+	s.read, s.written = readAfter-read, writtenAfter-written
+	return s, err
+}
+
+func (l *lab) warm() error {
+	files, err := filepath.Glob(l.at(fmt.Sprintf("repo/targets/releases/%d/*/*", l.version)))
+	for _, name := range files {
+		f, oerr := os.Open(name)
+		if oerr != nil {
+			return oerr
+		}
+		_, cerr := io.Copy(io.Discard, f)
+		f.Close()
+		err = errors.Join(err, cerr)
+	}
+	return err
+}
+
+// traffic returns how many bytes were read from and written to the slot's
+// device so far (Documentation/block/stat.rst: fields 3 and 7, in sectors).
+func (l *lab) traffic() (read, written int64, err error) {
+	name := filepath.Base(l.slot())
+	data, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(l.loop), name, "stat"))
+	if err != nil {
+		return 0, 0, err
+	}
+	fields := strings.Fields(string(data))
+	if len(fields) < 7 {
+		return 0, 0, fmt.Errorf("%s: stat has %d fields", name, len(fields))
+	}
+	read, err1 := strconv.ParseInt(fields[2], 10, 64)
+	written, err2 := strconv.ParseInt(fields[6], 10, 64)
+	return read * 512, written * 512, errors.Join(err1, err2)
+}
+
+func (l *lab) tool(ctx context.Context, name string, args ...string) (string, error) {
+	path := name
+	if own := filepath.Join(l.bin, name); name == "repo-tool" {
+		path = own
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out), nil
+}
+
+// median returns, for each figure by itself, the middle of all samples.
+func median(all []sample) sample {
+	pick := func(get func(sample) int64) int64 {
+		list := make([]int64, 0, len(all))
+		for _, s := range all {
+			list = append(list, get(s))
+		}
+		slices.Sort(list)
+		return list[len(list)/2]
+	}
+	return sample{
+		wall:    time.Duration(pick(func(s sample) int64 { return int64(s.wall) })),
+		memory:  pick(func(s sample) int64 { return s.memory }),
+		written: pick(func(s sample) int64 { return s.written }),
+		read:    pick(func(s sample) int64 { return s.read }),
+	}
+}
