@@ -49,6 +49,7 @@ type Client struct {
 	retry   backoff
 	trusted *trustedmetadata.TrustedMetadata // nil until a refresh was complete
 	ref     reference                        // of that refresh
+	known   keyIDs                           // of all roots of that refresh
 }
 
 // New returns a client. It touches neither the network nor Dir. An error is a

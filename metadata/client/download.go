@@ -34,13 +34,9 @@ func (c *Client) Download(ctx context.Context, a metadata.Artifact, have io.Read
 	if err != nil {
 		return missing(err, "artifact", "The release names a file that the repository does not have (any more): its owner publishes again.")
 	}
-	v, err := newVerifier(a.Target, info)
-	if err != nil {
-		return err
-	}
 	d := &download{
 		Client: c, name: a.Target, path: c.targetPath(a.Target, info), length: info.Length,
-		verifier: v, w: w, progress: progress, buf: make([]byte, copyBuffer),
+		verifier: newVerifier(a.Target, info), w: w, progress: progress, buf: make([]byte, copyBuffer),
 	}
 	if have != nil {
 		if err := d.resume(have); err != nil {

@@ -41,7 +41,7 @@ func remote(file string) string { return metadata.MetadataDir + "/" + file }
 // that Dir cannot be written; after an error nothing can be resolved or
 // downloaded, and what was held before is still held.
 func (c *Client) Refresh(ctx context.Context) error {
-	c.trusted = nil
+	c.trusted, c.known = nil, make(keyIDs)
 	unlock, err := c.store.open(ctx)
 	if err != nil {
 		return err
@@ -94,6 +94,7 @@ func (r *refresh) root(ctx context.Context) error {
 		return err
 	}
 	for range maxRotations {
+		r.known.add(r.t.Root.Signed.Keys)
 		next := rootFile(r.t.Root.Signed.Version + 1)
 		kept, err := r.store.load(next, maxRoot, r.updateRoot)
 		if err != nil {
@@ -198,7 +199,7 @@ func (r *refresh) timestamp(ctx context.Context) error {
 	case errors.As(err, &same), isExpiry(err):
 		err = nil // judged below
 	default:
-		err = rejected(timestampFile, data, rootSigners(r.t.Root, tuf.TIMESTAMP), err)
+		err = rejected(timestampFile, data, r.known, err)
 	}
 	if err != nil {
 		return err
@@ -245,7 +246,7 @@ func (r *refresh) snapshot(ctx context.Context) error {
 	case floor != nil && r.t.Snapshot == floor && isRemoval(err):
 		err = &tuf.ErrBadVersionNumber{Msg: err.Error()}
 	}
-	return rejected(snapshotFile, data, rootSigners(r.t.Root, tuf.SNAPSHOT), checkLength(err, info, data))
+	return rejected(snapshotFile, data, r.known, err)
 }
 
 // isRemoval reports whether a snapshot was refused because it no longer lists a

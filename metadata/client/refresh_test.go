@@ -140,7 +140,13 @@ func TestRefusals(t *testing.T) {
 		{"timestamp signed by the snapshot's key", func(r *repo) {
 			r.keys[tuf.TIMESTAMP] = r.keys[tuf.SNAPSHOT]
 			r.publishTimestamp()
-		}, client.ReasonWrongRoot, false},
+		}, client.ReasonBadSignature, false},
+		{"timestamp signed by a key that was replaced", func(r *repo) {
+			old := r.keys[tuf.TIMESTAMP]
+			r.rotate(tuf.TIMESTAMP, "timestamp2")
+			r.keys[tuf.TIMESTAMP] = old
+			r.publishTimestamp()
+		}, client.ReasonBadSignature, false},
 		{"root by other keys", func(r *repo) {
 			r.keys[tuf.ROOT] = []key{newKey(r.t, "thief")}
 			r.signRoot() // without the key before
@@ -175,7 +181,7 @@ func TestRefusals(t *testing.T) {
 			r.publish()
 			data := r.read(r.file(tuf.TARGETS))
 			r.write(r.file(tuf.TARGETS), data[:len(data)/2])
-		}, client.ReasonBadLength, false},
+		}, client.ReasonBadHash, false},
 		{"targets too long", func(r *repo) {
 			r.publish()
 			r.write(r.file(tuf.TARGETS), append(r.read(r.file(tuf.TARGETS)), ' '))
@@ -210,8 +216,12 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// wentBack reports whether any role's kept version is lower than before.
+// wentBack reports whether any role's kept version is lower than before. After a
+// new root the others may have to start over, with new keys.
 func wentBack(before, after client.Trust) bool {
+	if after.Root.Version > before.Root.Version {
+		return false
+	}
 	return after.Root.Version < before.Root.Version ||
 		after.Timestamp.Version < before.Timestamp.Version ||
 		after.Snapshot.Version < before.Snapshot.Version ||

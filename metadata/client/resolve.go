@@ -3,12 +3,11 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"hash"
-
-	"crypto/sha256"
-	"crypto/sha512"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -37,7 +36,7 @@ func (c *Client) Resolve(ctx context.Context, channel, arch string) (*Resolved, 
 		return nil, err
 	}
 	name := metadata.ChannelTarget(channel)
-	data, _, err := c.small(ctx, name)
+	data, err := c.small(ctx, name)
 	if err != nil {
 		return nil, missing(err, "channel "+channel, "Check the channel's name in the configuration; the repository's owner sees what there is with \"repo-tool list\".")
 	}
@@ -89,7 +88,7 @@ func (c *Client) ReleaseByVersion(ctx context.Context, version, arch string) (*R
 // release reads a manifest and checks that it is what it was found as, and that
 // the signed metadata agrees with it about the artifacts.
 func (c *Client) release(ctx context.Context, name, version, arch string) (*Resolved, error) {
-	data, _, err := c.small(ctx, name)
+	data, err := c.small(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -131,13 +130,13 @@ func (c *Client) lookupArtifact(ctx context.Context, a metadata.Artifact) (*tuf.
 }
 
 // small returns a channel file or manifest, kept or from the server, verified.
-func (c *Client) small(ctx context.Context, name string) ([]byte, *tuf.TargetFiles, error) {
+func (c *Client) small(ctx context.Context, name string) ([]byte, error) {
 	info, err := c.lookup(ctx, name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if info.Length > metadata.MaxManifestSize {
-		return nil, nil, &VerificationError{
+		return nil, &VerificationError{
 			Reason: ReasonBadLength, Advice: adviceGarbage,
 			Err: fmt.Errorf("%s has %d bytes, more than %d", name, info.Length, metadata.MaxManifestSize),
 		}
@@ -145,17 +144,17 @@ func (c *Client) small(ctx context.Context, name string) ([]byte, *tuf.TargetFil
 	sum := info.Hashes["sha256"]
 	verify := func(data []byte) error { return verifyTarget(name, info, data) }
 	if data := c.store.loadContent(sum, info.Length, verify); data != nil {
-		return data, info, nil
+		return data, nil
 	}
 	data, err := c.fetch(ctx, c.targetPath(name, info), info.Length)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := verify(data); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.store.writeContent(sum, data)
-	return data, info, nil
+	return data, nil
 }
 
 // targetPath returns where a target's bytes are on the server.
@@ -171,13 +170,8 @@ func verifyTarget(name string, info *tuf.TargetFiles, data []byte) error {
 	if int64(len(data)) != info.Length {
 		return badLength(name, int64(len(data)), info.Length)
 	}
-	v, err := newVerifier(name, info)
-	if err != nil {
-		return err
-	}
-	if _, err := v.Write(data); err != nil {
-		return err
-	}
+	v := newVerifier(name, info)
+	_, _ = v.Write(data) // never fails
 	return v.verify()
 }
 
@@ -188,25 +182,14 @@ type verifier struct {
 	hashes map[string]hash.Hash
 }
 
-// newVerifier returns one for every hash that the metadata gives; SHA-256 must
-// be among them, since the repository's layout is by SHA-256.
-func newVerifier(name string, info *tuf.TargetFiles) (*verifier, error) {
-	v := &verifier{name: name, want: info.Hashes, hashes: make(map[string]hash.Hash)}
-	for algorithm := range info.Hashes {
-		switch algorithm {
-		case "sha256":
-			v.hashes[algorithm] = sha256.New()
-		case "sha512":
-			v.hashes[algorithm] = sha512.New()
-		}
+// newVerifier returns one for every known hash that the metadata gives; lookup
+// has seen to SHA-256.
+func newVerifier(name string, info *tuf.TargetFiles) *verifier {
+	v := &verifier{name: name, want: info.Hashes, hashes: map[string]hash.Hash{"sha256": sha256.New()}}
+	if len(info.Hashes["sha512"]) > 0 {
+		v.hashes["sha512"] = sha512.New()
 	}
-	if v.hashes["sha256"] == nil {
-		return nil, &VerificationError{
-			Reason: ReasonBadHash, Advice: adviceGarbage,
-			Err: fmt.Errorf("%s: the signed metadata has no SHA-256 of it", name),
-		}
-	}
-	return v, nil
+	return v
 }
 
 func (v *verifier) Write(p []byte) (int, error) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,13 +57,17 @@ func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMeta
 		return err
 	}
 	if err := update(data); err != nil {
-		return rejectedTargets(t, ref, file, role, parent, data, err)
+		known := c.known
+		if parent != tuf.ROOT {
+			known = make(keyIDs).add(t.Targets[parent].Signed.Delegations.Keys)
+		}
+		return rejectedTargets(t, ref, file, known, data, err)
 	}
 	return c.store.write(kept, data)
 }
 
 // rejectedTargets says why a targets file from the server was not accepted.
-func rejectedTargets(t *trustedmetadata.TrustedMetadata, ref reference, file, role, parent string, data []byte, err error) error {
+func rejectedTargets(t *trustedmetadata.TrustedMetadata, ref reference, file string, known keyIDs, data []byte, err error) error {
 	if isExpiry(err) || isVersion(err) {
 		// Its signatures were good, so its content can be believed.
 		md := new(tuf.Metadata[tuf.TargetsType])
@@ -76,28 +81,7 @@ func rejectedTargets(t *trustedmetadata.TrustedMetadata, ref reference, file, ro
 			err = fmt.Errorf("%w: %w", errMixed, err)
 		}
 	}
-	signers := rootSigners(t.Root, role)
-	if parent != tuf.ROOT {
-		signers = delegatedSigners(t.Targets[parent], role)
-	}
-	return rejected(file, data, signers, checkLength(err, t.Snapshot.Signed.Meta[file], data))
-}
-
-// delegatedSigners returns the key IDs that a delegating role names for role.
-func delegatedSigners(parent *tuf.Metadata[tuf.TargetsType], role string) []string {
-	d := parent.Signed.Delegations
-	if d == nil {
-		return nil
-	}
-	for _, r := range d.Roles {
-		if r.Name == role {
-			return r.KeyIDs
-		}
-	}
-	if d.SuccinctRoles != nil {
-		return d.SuccinctRoles.KeyIDs
-	}
-	return nil
+	return rejected(file, data, known, err)
 }
 
 // errNotRefreshed is a caller's mistake.
@@ -119,6 +103,9 @@ func (c *Client) lookup(ctx context.Context, name string) (*tuf.TargetFiles, err
 	}
 	if found == nil {
 		return nil, &notFoundError{what: "target " + name}
+	}
+	if len(found.Hashes["sha256"]) != sha256.Size || found.Length < 0 {
+		return nil, rejected(targetsFile, nil, nil, fmt.Errorf("it gives %s no SHA-256 or no possible length", name))
 	}
 	return found, nil
 }

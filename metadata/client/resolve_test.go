@@ -1,0 +1,236 @@
+package client_test
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata"
+	"tufboot/metadata/client"
+)
+
+// refreshed is a client after a refresh.
+func refreshed(t testing.TB, opts client.Options) *client.Client {
+	t.Helper()
+	c := open(t, opts)
+	must(t, c.Refresh(t.Context()))
+	return c
+}
+
+func TestResolveNotFound(t *testing.T) {
+	r := newRepo(t, "repo")
+	_, ref := r.manifest("v2")
+	ref.Target = metadata.ReleaseTarget("v3", "amd64", metadata.ManifestFile)
+	r.point("dangling", ref)
+	r.publish()
+	c := refreshed(t, options(t, r, fileURL(r)))
+	for channel, arch := range map[string]string{"beta": "amd64", "stable": "arm64", "dangling": "amd64"} {
+		_, err := c.Resolve(t.Context(), channel, arch)
+		wantReason(t, err, client.ReasonNotFound)
+		if !strings.Contains(err.Error(), channel) {
+			t.Errorf("%v: does not name the channel", err)
+		}
+	}
+	_, err := c.ReleaseByVersion(t.Context(), "v9", "amd64")
+	wantReason(t, err, client.ReasonNotFound)
+	err = c.Download(t.Context(), metadata.Artifact{Target: "none", Length: 1}, nil, io.Discard, nil)
+	wantReason(t, err, client.ReasonNotFound)
+}
+
+func TestResolveRefusesNames(t *testing.T) {
+	r := newRepo(t, "repo")
+	c := refreshed(t, options(t, r, fileURL(r)))
+	for _, name := range []string{"", "..", "../x", "a/b", "A", "a\x00"} {
+		if _, err := c.Resolve(t.Context(), name, "amd64"); !errors.Is(err, metadata.ErrFormat) {
+			t.Errorf("channel %q: %v", name, err)
+		}
+		if _, err := c.Resolve(t.Context(), "stable", name); !errors.Is(err, metadata.ErrFormat) {
+			t.Errorf("architecture %q: %v", name, err)
+		}
+	}
+	if _, err := c.ReleaseByVersion(t.Context(), "../v1", "amd64"); !errors.Is(err, metadata.ErrFormat) {
+		t.Errorf("version: %v", err)
+	}
+}
+
+// Signed content that does not fit together.
+func TestResolveRefusals(t *testing.T) {
+	tests := []struct {
+		name   string
+		spoil  func(r *repo)
+		reason string
+	}{
+		{"channel is garbage", func(r *repo) { r.put("channels/stable.json", []byte("garbage")) }, client.ReasonMalformed},
+		{"channel is another", func(r *repo) {
+			_, ref := r.manifest("v1")
+			r.point("beta", ref)
+			r.put("channels/stable.json", r.content["channels/beta.json"])
+		}, client.ReasonMalformed},
+		{"channel is huge", func(r *repo) { r.put("channels/stable.json", make([]byte, metadata.MaxManifestSize+1)) }, client.ReasonBadLength},
+		{"channel has no SHA-256", func(r *repo) {
+			r.targets.Signed.Targets["channels/stable.json"].Hashes = tuf.Hashes{"sha512": make([]byte, 64)}
+		}, client.ReasonMalformed},
+		{"channel has a negative length", func(r *repo) {
+			r.targets.Signed.Targets["channels/stable.json"].Length = -1
+		}, client.ReasonMalformed},
+		{"manifest is garbage", func(r *repo) {
+			a := r.put(metadata.ReleaseTarget("v1", "amd64", metadata.ManifestFile), []byte("garbage"))
+			r.point("stable", metadata.ReleaseRef{Version: "v1", Target: a.Target, SHA256: metadata.ID(a.SHA256)})
+		}, client.ReasonMalformed},
+		{"manifest of another version", func(r *repo) {
+			_, ref := r.manifest("v2")
+			ref.Version = "v3"
+			r.point("stable", ref)
+		}, client.ReasonMalformed},
+		{"manifest of another hash", func(r *repo) {
+			_, ref := r.manifest("v2")
+			ref.SHA256 = metadata.ID(strings.Repeat("0", 64))
+			r.point("stable", ref)
+		}, client.ReasonBadHash},
+		{"kernel's length disagrees", func(r *repo) {
+			release, ref := r.manifest("v2")
+			r.targets.Signed.Targets[release.Kernel.Target].Length++
+			r.point("stable", ref)
+		}, client.ReasonBadLength},
+		{"initramfs's hash disagrees", func(r *repo) {
+			release, ref := r.manifest("v2")
+			r.put(release.Initramfs.Target, []byte(strings.Repeat("x", int(release.Initramfs.Length))))
+			r.point("stable", ref)
+		}, client.ReasonBadHash},
+		{"kernel is not signed", func(r *repo) {
+			release, ref := r.manifest("v2")
+			delete(r.targets.Signed.Targets, release.Kernel.Target)
+			r.point("stable", ref)
+		}, client.ReasonNotFound},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRepo(t, "repo")
+			test.spoil(r)
+			r.publish()
+			_, err := refreshed(t, options(t, r, fileURL(r))).Resolve(t.Context(), "stable", "amd64")
+			wantReason(t, err, test.reason)
+		})
+	}
+}
+
+// delegated is a repository whose releases are in a delegated role.
+func delegated(t *testing.T, change func(*tuf.Delegations)) *repo {
+	t.Helper()
+	r := newRepo(t, "repo")
+	r.keys["releases"] = []key{newKey(t, "delegated")}
+	id, err := r.keys["releases"][0].public.ID()
+	must(t, err)
+	below := make(map[string]*tuf.TargetFiles)
+	for name, info := range r.targets.Signed.Targets {
+		if strings.HasPrefix(name, "releases/") {
+			below[name] = info
+			delete(r.targets.Signed.Targets, name)
+		}
+	}
+	d := &tuf.Delegations{
+		Keys: map[string]*tuf.Key{id: r.keys["releases"][0].public},
+		Roles: []tuf.DelegatedRole{
+			{Name: "releases", KeyIDs: []string{id}, Threshold: 1, Paths: []string{"releases/*/*/*"}},
+		},
+	}
+	if change != nil {
+		change(d)
+	}
+	r.targets.Signed.Delegations = d
+	r.delegate("releases", below, nil)
+	r.publish()
+	return r
+}
+
+func TestDelegatedReleases(t *testing.T) {
+	r := delegated(t, nil)
+	s := serve(t, r)
+	opts := options(t, r, s.URL)
+	check := func() {
+		t.Helper()
+		_, err := refreshed(t, opts).Resolve(t.Context(), "stable", "amd64")
+		must(t, err)
+	}
+	check()
+	s.taken()
+	check()
+	if got := s.taken(); len(got) != 2 {
+		t.Errorf("requests %q, want two", got)
+	}
+	kept := sortedKeys(folder(t, opts.Dir))
+	if !slices.Contains(kept, "role-releases.json") {
+		t.Errorf("kept %q", kept)
+	}
+}
+
+func TestDelegationRefusals(t *testing.T) {
+	tests := []struct {
+		name   string
+		make   func(t *testing.T) *repo
+		reason string
+	}{
+		{"another's signature", func(t *testing.T) *repo {
+			r := delegated(t, nil)
+			r.keys["releases"] = []key{newKey(t, "thief")}
+			r.delegate("releases", nil, nil)
+			r.publishSnapshot()
+			r.publishTimestamp()
+			return r
+		}, client.ReasonWrongRoot},
+		{"not for these paths", func(t *testing.T) *repo {
+			return delegated(t, func(d *tuf.Delegations) { d.Roles[0].Paths = []string{"other/*"} })
+		}, client.ReasonNotFound},
+		{"hidden by a terminating role", func(t *testing.T) *repo {
+			return delegated(t, func(d *tuf.Delegations) {
+				first := d.Roles[0]
+				first.Name, first.Terminating = "first", true
+				d.Roles = append([]tuf.DelegatedRole{first}, d.Roles...)
+			})
+		}, client.ReasonNotFound},
+		{"expired", func(t *testing.T) *repo {
+			r := delegated(t, nil)
+			r.life[tuf.TARGETS] = -day
+			r.delegate("releases", nil, nil)
+			r.publishSnapshot()
+			r.publishTimestamp()
+			return r
+		}, client.ReasonExpired},
+		{"a role that leads out", func(t *testing.T) *repo {
+			return delegated(t, func(d *tuf.Delegations) { d.Roles[0].Name = "../releases" })
+		}, client.ReasonMalformed},
+		{"a role in a folder", func(t *testing.T) *repo {
+			return delegated(t, func(d *tuf.Delegations) { d.Roles[0].Name = "a/b" })
+		}, client.ReasonMalformed},
+		{"a role that is not there", func(t *testing.T) *repo {
+			return delegated(t, func(d *tuf.Delegations) { d.Roles[0].Name = "nowhere" })
+		}, client.ReasonMalformed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := test.make(t)
+			if _, ok := r.version["first"]; !ok && test.reason == client.ReasonNotFound {
+				r.keys["first"] = r.keys["releases"]
+				r.delegate("first", nil, nil)
+				r.publishSnapshot()
+				r.publishTimestamp()
+			}
+			_, err := refreshed(t, options(t, r, fileURL(r))).Resolve(t.Context(), "stable", "amd64")
+			wantReason(t, err, test.reason)
+		})
+	}
+}
+
+// A delegation that goes round in circles ends.
+func TestDelegationCycle(t *testing.T) {
+	r := delegated(t, nil)
+	r.delegate("releases", nil, r.targets.Signed.Delegations)
+	r.publishSnapshot()
+	r.publishTimestamp()
+	_, err := refreshed(t, options(t, r, fileURL(r))).Resolve(t.Context(), "stable", "amd64")
+	wantReason(t, err, client.ReasonNotFound)
+}
