@@ -153,15 +153,22 @@ func mountToLook(device, fsType string) (*Mount, error) {
 }
 
 // openRegular opens a regular file in the root folder for reading, with
-// additional flags.
+// additional flags. A link is refused, also one to a file of the same slot:
+// os.Root follows these whatever the flags are.
 func openRegular(root *os.Root, name string, flags int) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|flags, 0)
+	want, err := root.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		f.Close()
-		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", name))
+	if !want.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	if have, err := f.Stat(); err != nil || !os.SameFile(want, have) {
+		return nil, errors.Join(fmt.Errorf("%s was replaced while it was opened", name), err, f.Close())
 	}
 	return f, nil
 }

@@ -2,6 +2,7 @@ package image_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -146,12 +148,13 @@ func TestReadBackSeesTheDevicesFolder(t *testing.T) {
 		dd if="$1.part" of="$1" bs=1M seek=33 conv=notrunc status=none`, "-", d)
 	disk := newDiskFrom(t, d)
 	p := disk.find().SystemB
-	write(t, p, "vmlinuz", []byte("kernel"))
+	// Open all the time, so that mounting does not reset the cache.
 	keeper, err := os.Open(p.Device)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer keeper.Close()
+	write(t, p, "vmlinuz", []byte("kernel"))
 	if _, err := io.Copy(io.Discard, keeper); err != nil {
 		t.Fatal(err)
 	}
@@ -268,31 +271,23 @@ func TestProofRefusesDirtyJournal(t *testing.T) {
 // holds descriptors of the mount, and it does not take that for a refusal.
 func TestWriteWhileForking(t *testing.T) {
 	p, _ := newSlot(t)
-	stop := make(chan struct{})
-	done := make(chan error)
-	go func() {
-		for {
-			select {
-			case <-stop:
-				done <- nil
+	ctx, cancel := context.WithCancel(t.Context())
+	var forks sync.WaitGroup
+	forks.Go(func() {
+		for ctx.Err() == nil {
+			if err := exec.Command("true").Run(); err != nil {
+				t.Error(err)
 				return
-			default:
-				if err := exec.Command("true").Run(); err != nil {
-					done <- err
-					return
-				}
 			}
 		}
-	}()
+	})
+	defer forks.Wait()
+	defer cancel()
 	for range 20 {
 		write(t, p, "vmlinuz", []byte("kernel"))
 		if _, err := readBack(p, "vmlinuz"); err != nil {
 			t.Fatal(err)
 		}
-	}
-	close(stop)
-	if err := <-done; err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -481,6 +476,12 @@ func TestSlotWithLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", filepath.Join(dir, "alias")); err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -488,7 +489,7 @@ func TestSlotWithLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "mount", "", "umount", dir)
-	for _, name := range []string{"vmlinuz", "pipe"} {
+	for _, name := range []string{"vmlinuz", "pipe", "alias", "lost+found"} {
 		if got, err := image.ReadSlotFile(p, name, 100); err == nil {
 			t.Errorf("%s was read: %q", name, got)
 		}

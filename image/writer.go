@@ -131,7 +131,7 @@ func (w *Writer) openPartial(name string) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return w.root.OpenFile(partial, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	return w.root.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
 }
 
 // Commit gives the unverified part its final name, after its content is on the
