@@ -1,6 +1,10 @@
 package metadata
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Channel is a signed pointer to the current release of each architecture
 // (channels/NAME.json). Promotion and withdrawal move the pointer; artifacts
@@ -47,11 +51,11 @@ func (c *Channel) validate() error {
 	if err := CheckChannel(c.Name); err != nil {
 		return err
 	}
-	for arch, ref := range c.Releases {
+	for _, arch := range slices.Sorted(maps.Keys(c.Releases)) {
 		if err := CheckArch(arch); err != nil {
 			return fmt.Errorf("channel %s: %w", c.Name, err)
 		}
-		if err := ref.validate(); err != nil {
+		if err := c.Releases[arch].validate(); err != nil {
 			return fmt.Errorf("channel %s: %s: %w", c.Name, arch, err)
 		}
 	}

@@ -68,10 +68,16 @@ func CheckTarget(name string) error {
 	return nil
 }
 
+// reservedPrefix starts the kernel parameters by which the boot loader tells
+// the agent what it has booted.
+const reservedPrefix = "tufboot."
+
 // CheckCmdline reports whether s can be a release's kernel command line.
 // Quotes and backslashes are refused because GRUB escapes them on their way to
 // the kernel (grub-core/lib/cmdline.c), which then reads something else; control
-// characters because the command line is one line.
+// characters because the command line is one line; the boot loader's own
+// parameters (tufboot.slot=, ...) because a release that sets them would tell
+// the agent a wrong slot.
 func CheckCmdline(s string) error {
 	const limit = 1024
 	if len(s) > limit {
@@ -80,6 +86,11 @@ func CheckCmdline(s string) error {
 	for _, r := range s {
 		if r < ' ' || r > '~' || strings.ContainsRune(`"'\`, r) {
 			return fmt.Errorf("kernel command line: character %q cannot be passed through GRUB: %w", r, ErrFormat)
+		}
+	}
+	for word := range strings.FieldsSeq(s) {
+		if strings.HasPrefix(word, reservedPrefix) {
+			return fmt.Errorf("kernel command line: %q is for the boot loader to set: %w", word, ErrFormat)
 		}
 	}
 	return nil

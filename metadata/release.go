@@ -104,10 +104,11 @@ func (r *Release) validate() error {
 	if err := CheckArch(r.Arch); err != nil {
 		return err
 	}
-	for file, a := range map[string]Artifact{KernelFile: r.Kernel, InitramfsFile: r.Initramfs} {
-		if err := a.validate(); err != nil {
-			return fmt.Errorf("release %s (%s): %s: %w", r.Version, r.Arch, file, err)
-		}
+	if err := r.Kernel.validate(); err != nil {
+		return fmt.Errorf("release %s (%s): %s: %w", r.Version, r.Arch, KernelFile, err)
+	}
+	if err := r.Initramfs.validate(); err != nil {
+		return fmt.Errorf("release %s (%s): %s: %w", r.Version, r.Arch, InitramfsFile, err)
 	}
 	return CheckCmdline(r.Cmdline)
 }
@@ -139,6 +140,10 @@ func encode(v any) ([]byte, error) {
 	e.SetIndent("", "  ")
 	if err := e.Encode(v); err != nil {
 		return nil, err
+	}
+	// What a reader would refuse must not be signed.
+	if b.Len() > MaxManifestSize {
+		return nil, fmt.Errorf("%d bytes, more than the %d allowed: %w", b.Len(), MaxManifestSize, ErrFormat)
 	}
 	return b.Bytes(), nil
 }

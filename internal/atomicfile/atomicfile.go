@@ -8,10 +8,8 @@
 package atomicfile
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -86,8 +84,11 @@ func MkdirAll(dir string, perm os.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make folder: %w", err)
+	if err := os.Mkdir(dir, perm); err != nil {
+		// Another process may have been first; a file of that name is no folder.
+		if info, statErr := os.Stat(dir); statErr != nil || !info.IsDir() {
+			return fmt.Errorf("make folder: %w", err)
+		}
 	}
 	return SyncDir(parent)
 }
