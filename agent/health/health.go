@@ -85,7 +85,7 @@ func Wait(ctx context.Context, o Options) Report {
 
 	for {
 		report := g.round(ctx)
-		if report.Healthy || ctx.Err() != nil {
+		if report.Healthy {
 			return report
 		}
 		select {

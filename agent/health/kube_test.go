@@ -132,6 +132,7 @@ func TestNodeReady(t *testing.T) {
 		{"no boot id", text(200, nodeJSON("n1", "", ready)), "has not reported since this boot"},
 		{"no conditions", text(200, nodeJSON("n1", thisBoot, "")), "has not reported the condition Ready"},
 		{"only other conditions", text(200, nodeJSON("n1", thisBoot, `{"type":"MemoryPressure","status":"True"}`)), "has not reported the condition Ready"},
+		{"another kind", text(200, strings.Replace(nodeJSON("n1", thisBoot, ready), `"Node"`, `"Machine"`, 1)), `answered with the Machine "n1"`},
 		{"another node", text(200, nodeJSON("n2", thisBoot, ready)), `answered with the Node "n2"`},
 		{"a status object", text(200, `{"kind":"Status","status":"Success"}`), "answer of the API server"},
 		{"a null", text(200, `null`), "answered with"},
@@ -242,17 +243,6 @@ func TestInsecureIsHonouredAndWarnedOfOnce(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "insecure-skip-tls-verify is set"); n != 1 {
 		t.Errorf("%d warnings: %s", n, log.String())
-	}
-}
-
-// A proxy of the environment is for the world outside; the check must ask the
-// API server itself.
-func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-	t.Setenv("NO_PROXY", "none.example")
-	a := newAPI(t, map[string]http.HandlerFunc{"/readyz": text(200, "ok")})
-	if r := runOnce(t, health.APIServer(a.asUser(t)), time.Minute); !r.Passed {
-		t.Error(r.Error)
 	}
 }
 
