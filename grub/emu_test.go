@@ -87,7 +87,7 @@ func (p *parts) slot(t *testing.T, label string, kernel bool) []byte {
 		return image
 	}
 	files := map[string][]byte{InitramfsFile: []byte("initramfs\n")}
-	args, err := CmdlineConfig("console=ttyS0 quiet")
+	args, err := CmdlineConfig("console=tty0 quiet console=ttyS0 -- single")
 	if err != nil {
 		t.Fatal(err)
 	}
