@@ -72,9 +72,17 @@ func TestKeptFilesOfEveryLengthHeal(t *testing.T) {
 			opts := opts
 			opts.Dir = memoryDir(t) // thousands of refreshes, each with several fsyncs
 			restore(t, opts.Dir, kept)
+			path := filepath.Join(opts.Dir, name)
 			for n := range len(data) {
-				must(t, os.WriteFile(filepath.Join(opts.Dir, name), []byte(data[:n]), 0o600))
-				good(t, opts, kept)
+				must(t, os.WriteFile(path, []byte(data[:n]), 0o600))
+				c := refreshed(t, opts)
+				if strings.HasPrefix(name, "content") {
+					_, err := c.Resolve(t.Context(), "stable", "amd64")
+					must(t, err)
+				}
+				if got, err := os.ReadFile(path); name != "1.root.json" && (err != nil || string(got) != data) {
+					t.Fatalf("cut to %d bytes, it is now %q (%v)", n, got, err)
+				}
 			}
 		})
 	}

@@ -297,6 +297,8 @@ func encode[T tuf.Roles](t testing.TB, md *tuf.Metadata[T]) []byte {
 	return data
 }
 
+func hexOf(sum []byte) string { return hex.EncodeToString(sum) }
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

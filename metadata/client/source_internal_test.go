@@ -1,0 +1,63 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"testing"
+)
+
+func TestParseContentRange(t *testing.T) {
+	for s, want := range map[string][2]int64{
+		"bytes 5-9/10": {5, 10}, "bytes 0-0/1": {0, 1}, "bytes 5-9/*": {5, -1},
+	} {
+		if start, total, ok := parseContentRange(s); !ok || start != want[0] || total != want[1] {
+			t.Errorf("%q: %d of %d, %t", s, start, total, ok)
+		}
+	}
+	for _, s := range []string{
+		"", "bytes", "bytes ", "5-9/10", "bytes 5-9", "bytes 9-5/10", "bytes 5-10/10", "bytes -5-9/10",
+		"bytes x-9/10", "bytes 5-x/10", "bytes 5-9/x", "bytes */10", "bytes 5-/10", "items 5-9/10",
+		"bytes 5-99999999999999999999/*",
+	} {
+		if start, total, ok := parseContentRange(s); ok {
+			t.Errorf("%q: %d of %d", s, start, total)
+		}
+	}
+}
+
+func FuzzParseContentRange(f *testing.F) {
+	f.Add("bytes 5-9/10")
+	f.Add("bytes */10")
+	f.Fuzz(func(t *testing.T, s string) {
+		start, total, ok := parseContentRange(s)
+		if ok && (start < 0 || total != -1 && total <= start) {
+			t.Errorf("%q: %d of %d", s, start, total)
+		}
+	})
+}
+
+// No name leaves the repository, whatever the layers above let through.
+func TestNamesThatLeaveTheRepository(t *testing.T) {
+	asked := 0
+	web, err := newSource(withDefaults(Options{
+		Server:    "http://server/",
+		Transport: transportFunc(func(*http.Request) (*http.Response, error) { asked++; return nil, http.ErrServerClosed }),
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", "..", "../x", "a/../../x", "/etc/passwd", `a\..\b`, "a\x00b"} {
+		for _, s := range []source{web, &fileSource{dir: t.TempDir()}} {
+			if _, err := s.open(context.Background(), name, 0); err == nil || isMissing(err) {
+				t.Errorf("%T: %q: %v", s, name, err)
+			}
+		}
+	}
+	if asked != 0 {
+		t.Errorf("%d requests were made", asked)
+	}
+}
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
