@@ -291,6 +291,38 @@ func TestWriteWhileForking(t *testing.T) {
 	}
 }
 
+// A status query may look at a slot while it is written, and then does not
+// stop the writer, nor does it make a slot that is written look unfinished.
+func TestLookWhileWriting(t *testing.T) {
+	p, _ := newSlot(t)
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		if err := w.WriteFile("release.json", []byte("new")); err != nil {
+			return err
+		}
+		got, err := image.ReadSlotFile(p, "release.json", 100)
+		if err != nil || string(got) != "new" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		var look sync.WaitGroup
+		look.Go(func() {
+			if _, err := image.ReadSlotFile(p, "release.json", 100); err != nil {
+				t.Error(err)
+			}
+		})
+		got, err := readBack(p, "release.json")
+		look.Wait()
+		if err != nil || string(got) != "new" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+}
+
 func TestWriterFunctionFails(t *testing.T) {
 	p, _ := newSlot(t)
 	write(t, p, "kept", []byte("kept"))

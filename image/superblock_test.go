@@ -53,17 +53,33 @@ func TestReadSuperblock(t *testing.T) {
 	}
 }
 
+// FuzzReadSuperblock changes a file system's start in one place.
 func FuzzReadSuperblock(f *testing.F) {
-	f.Add(ext4Start(0x2c2, "SYSTEM-A"))
-	f.Add(fatStart(71, 82, "FAT32   ", "EFI        "))
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		sb, err := readSuperblock(bytes.NewReader(b))
-		if err != nil {
-			t.Fatal(err)
+	f.Add(uint16(1024), []byte{}, uint16(2048))
+	f.Add(uint16(1024+0x78), []byte("0123456789abcdefXYZ"), uint16(2048))
+	f.Add(uint16(71), []byte("NAME"), uint16(512))
+	f.Fuzz(func(t *testing.T, at uint16, change []byte, length uint16) {
+		for _, start := range [][]byte{ext4Start(0x2c2, "A"), fatStart(71, 82, "FAT32   ", "EFI"), make([]byte, 4096)} {
+			copy(start[min(int(at), len(start)):], change)
+			start = start[:min(int(length), len(start))]
+			sb, err := readSuperblock(bytes.NewReader(start))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(sb.label) > 16 || sb.fsType == "" && sb != (superblock{}) {
+				t.Fatalf("got %+v", sb)
+			}
 		}
-		if len(sb.label) > 16 || sb.fsType == "" && sb != (superblock{}) {
-			t.Fatalf("got %+v", sb)
+	})
+}
+
+func FuzzParseMountInfo(f *testing.F) {
+	f.Add("30 22 7:1 / /mnt/a\\040b rw shared:1 - ext4 /dev/loop1 rw\n", "7:1")
+	f.Fuzz(func(t *testing.T, info, number string) {
+		for _, m := range parseMountInfo(info, number) {
+			if m.fsType == "" {
+				t.Fatalf("got %+v", m)
+			}
 		}
 	})
 }
