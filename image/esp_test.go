@@ -1,6 +1,8 @@
 package image_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"testing"
 
@@ -70,18 +72,20 @@ func TestOpenESP(t *testing.T) {
 			t.Errorf("got %q, %v", got, err)
 		}
 	})
-	t.Run("a folder of it mounted", func(t *testing.T) {
+	t.Run("only a folder of it mounted", func(t *testing.T) {
 		d := newDisk(t, labels()...).find()
-		dir := mountAt(t, d.EFI.Device, "rw")
-		bound := t.TempDir()
+		dir, bound := t.TempDir(), t.TempDir()
+		run(t, "mount", "", "mount", "-t", "ext4", d.EFI.Device, dir)
 		if err := os.Mkdir(dir+"/folder", 0o700); err != nil {
 			t.Fatal(err)
 		}
 		run(t, "mount", "", "mount", "--bind", dir+"/folder", bound)
 		defer run(t, "mount", "", "umount", bound)
+		run(t, "mount", "", "umount", dir)
 		put(t, d, "root")
-		if got, err := os.ReadFile(dir + "/file"); string(got) != "root" || err != nil {
-			t.Errorf("got %q, %v", got, err)
+		want(t, d, "root")
+		if _, err := os.Stat(bound + "/file"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file is in the folder: %v", err)
 		}
 	})
 	t.Run("mounted read-only", func(t *testing.T) {
