@@ -26,7 +26,7 @@ func NewHandler(dir string) (*Handler, error) {
 }
 
 // Close frees the folder.
-func (h *Handler) Close() error { return h.root.Close() }
+func (h *Handler) Close() { _ = h.root.Close() }
 
 // Cache-Control values. A file whose name holds its version or hash never
 // changes. The timestamp does. A root that is not there yet may be there in a

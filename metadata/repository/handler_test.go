@@ -16,7 +16,7 @@ func newServer(t *testing.T, dir string) *Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.Close() })
+	t.Cleanup(h.Close)
 	return h
 }
 

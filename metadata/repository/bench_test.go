@@ -1,0 +1,99 @@
+package repository
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tufboot/metadata"
+)
+
+// BenchmarkPublish publishes a small release into a repository with n others.
+func BenchmarkPublish(b *testing.B) {
+	for _, n := range []int{0, 100, 10000} {
+		b.Run(fmt.Sprintf("releases=%d", n), func(b *testing.B) {
+			r, keys := benchRepo(b, n)
+			opts := benchRelease(b, keys, 1)
+			i := 0
+			for b.Loop() {
+				i++
+				opts.Version = fmt.Sprintf("new-%d", i)
+				if _, err := r.Publish(b.Context(), opts); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPublishLarge publishes 256 MiB: MB/s is what hashing and writing
+// reach together.
+func BenchmarkPublishLarge(b *testing.B) {
+	const size = 256 << 20
+	r, keys := benchRepo(b, 0)
+	opts := benchRelease(b, keys, size)
+	b.SetBytes(size)
+	i := 0
+	for b.Loop() {
+		i++
+		opts.Version = fmt.Sprintf("new-%d", i)
+		if _, err := r.Publish(b.Context(), opts); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// benchRepo makes a repository whose metadata names n releases.
+func benchRepo(b *testing.B, n int) (*Repository, *KeyDir) {
+	b.Helper()
+	keysDir := b.TempDir()
+	roles, err := MakeKeys(keysDir, KeyPlan{Ed25519, 1, 1}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	keys, err := OpenKeys([]string{keysDir}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := Create(b.Context(), b.TempDir(), CreateOptions{Options: at(start), Roles: roles, Keys: keys})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := r.Edit()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	for i := range n {
+		for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
+			name := metadata.ReleaseTarget(fmt.Sprint(i), "amd64", file)
+			if _, err := e.set(name, strings.Repeat("ab", 32), 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if _, err := e.Commit(b.Context(), keys); err != nil {
+		b.Fatal(err)
+	}
+	return r, keys
+}
+
+func benchRelease(b *testing.B, keys Signers, size int64) PublishOptions {
+	b.Helper()
+	dir := b.TempDir()
+	opts := PublishOptions{
+		Arch: "amd64", Channel: "stable", Keys: keys,
+		Kernel: filepath.Join(dir, "kernel"), Initramfs: filepath.Join(dir, "initramfs"),
+	}
+	for path, length := range map[string]int64{opts.Kernel: 1, opts.Initramfs: size} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.Truncate(path, length); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return opts
+}
