@@ -192,7 +192,7 @@ func TestLinkToAProgramIsRun(t *testing.T) {
 
 // heartbeat is shell code for a background process that writes its number to
 // the file and then lives on until it is killed.
-const heartbeat = `(sleep 1000 & echo $! >>"$PIDS"; wait) &`
+const heartbeat = `(sleep 100 & echo $! >>"$PIDS"; wait) &`
 
 // many starts 20 such processes.
 var many = strings.Repeat(heartbeat+"\n", 20) + `while [ "$(wc -l <"$PIDS")" -lt 20 ]; do sleep 0.01; done` + "\n"
@@ -232,13 +232,14 @@ func TestDropInLeavesNothingBehind(t *testing.T) {
 		passed     bool
 		want       string
 	}{
-		{"hangs", "echo before; sleep 1000", 0, limit, false, "no answer within the check's timeout: before"},
-		{"hangs and does not heed TERM", "trap '' TERM INT HUP; while :; do sleep 1000; done", 0, limit, false, "no answer within"},
+		{"hangs", "echo before; sleep 100", 0, limit, false, "no answer within the check's timeout: before"},
+		{"hangs and does not heed TERM", "trap '' TERM INT HUP; while :; do sleep 100; done", 0, limit, false, "no answer within"},
 		{"passes and leaves children", many + "exit 0", 20, time.Minute, true, ""},
 		{"fails and leaves children", many + "exit 9", 20, time.Minute, false, "exit status 9"},
 		{"passes and leaves silent children", strings.ReplaceAll(many, "wait)", "wait) >/dev/null 2>&1") + "exit 0", 20, time.Minute, true, ""},
 		{"prints without end", "while :; do echo noise; done", 0, limit, false, "noise"},
-		{"forks without end", "while :; do sleep 1000 & done", 0, limit, false, "no answer within"},
+		// Bounded, in case that the kill is what is broken.
+		{"forks while it is killed", "i=0; while [ $i -lt 2000 ]; do sleep 100 & i=$((i+1)); done; wait", 0, limit, false, "no answer within"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			pids := filepath.Join(t.TempDir(), "pids")
@@ -269,7 +270,7 @@ func TestHangingDropInLeavesNothingBehind(t *testing.T) {
 		_, _ = os.ReadFile(all) // returns when the script has written to it
 		cancel()
 	}()
-	err := oneDropIn(t, "PIDS="+pids+"\n"+many+"echo >"+all+"\nsleep 1000").Run(ctx)
+	err := oneDropIn(t, "PIDS="+pids+"\n"+many+"echo >"+all+"\nsleep 100").Run(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -280,7 +281,7 @@ func TestHangingDropInLeavesNothingBehind(t *testing.T) {
 // check by keeping its output open either.
 func TestEscapedProcessDoesNotHoldUpTheCheck(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
-	body := "setsid sh -c 'echo $$ >" + pids + "; exec sleep 1000' &\nwhile [ ! -s " + pids + " ]; do :; done\nexit 0"
+	body := "setsid sh -c 'echo $$ >" + pids + "; exec sleep 100' &\nwhile [ ! -s " + pids + " ]; do :; done\nexit 0"
 	r := runOnce(t, oneDropIn(t, body), time.Minute)
 	data, err := os.ReadFile(pids)
 	if err != nil {
