@@ -3,11 +3,6 @@ package grub
 import (
 	"bytes"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 )
 
@@ -98,8 +93,8 @@ func allStates() []State {
 	return all
 }
 
-// allCases returns every combination; with -short, every seventh of them.
-func allCases() []proofCase {
+// everyCase returns every combination of what can be on a node's disk.
+func everyCase() []proofCase {
 	kinds := []blockKind{intact, unwritable, missing, empty, zeroed, crlf, cutHeader, cutBehind, cutLast, cutUnused}
 	var all []proofCase
 	for _, kind := range kinds {
@@ -111,13 +106,15 @@ func allCases() []proofCase {
 			}
 		}
 	}
-	if testing.Short() {
-		return sample(all)
-	}
 	return all
 }
 
-func sample(all []proofCase) []proofCase {
+// proofCases returns every combination; with -short, every seventh of them.
+func proofCases() []proofCase {
+	all := everyCase()
+	if !testing.Short() {
+		return all
+	}
 	var some []proofCase
 	for i := 0; i < len(all); i += 7 {
 		some = append(some, all[i])
@@ -135,7 +132,7 @@ type proofResult struct {
 // state that a node can be in, and compares what it boots and what it leaves in
 // the block with State.Boot. Then it checks what both must hold.
 func TestGRUBDecidesAsTheModel(t *testing.T) {
-	cases := allCases()
+	cases := proofCases()
 	p := newParts(t)
 	results, boots := runAll(t, p, cases)
 	for _, c := range cases {
@@ -150,206 +147,6 @@ func TestGRUBDecidesAsTheModel(t *testing.T) {
 	}
 	checkAll(t, results)
 	fmt.Printf("proof: %d states of a node, %d different disks, booted on the real GRUB: all as the model says\n", len(cases), boots)
-}
-
-// runAll returns what GRUB does in each case. Cases that make the same disk share
-// one boot: without a block, its state is nowhere on the disk.
-func runAll(t *testing.T, p *parts, cases []proofCase) (map[proofCase]proofResult, int) {
-	groups := groupByDisk(t, p, cases)
-	results := make(map[proofCase]proofResult)
-	var mu sync.Mutex
-	var boots atomic.Int64
-	var workers sync.WaitGroup
-	work := make(chan *diskGroup)
-	for range 2 {
-		e := newEmulator(t)
-		workers.Go(func() {
-			for g := range work {
-				got, n, err := g.run(t, e)
-				if err != nil {
-					t.Error(err)
-				}
-				boots.Add(int64(n))
-				mu.Lock()
-				maps.Copy(results, got)
-				mu.Unlock()
-			}
-		})
-	}
-	for _, g := range groups {
-		work <- g
-	}
-	close(work)
-	workers.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
-	return results, int(boots.Load())
-}
-
-// diskGroup are the cases whose disks differ only in the bytes of the two blocks.
-type diskGroup struct {
-	image      []byte
-	envAt      int // offset of grubenv in image; -1: it has no bytes
-	lastGoodAt int
-	cases      []proofCase
-}
-
-func groupByDisk(t *testing.T, p *parts, cases []proofCase) []*diskGroup {
-	type key struct {
-		size             int // of grubenv; -1: missing
-		lastGood         bool
-		kernelA, kernelB bool
-	}
-	type espKey struct {
-		size     int
-		lastGood bool
-	}
-	cfg := testConfig(t)
-	esps := make(map[espKey][]byte)
-	groups := make(map[key]*diskGroup)
-	var order []*diskGroup
-	for _, c := range cases {
-		k := key{size: -1, lastGood: c.lastGood != "", kernelA: c.kernelA, kernelB: c.kernelB}
-		if block := c.block(t); block != nil {
-			k.size = len(block)
-		}
-		if groups[k] == nil {
-			ek := espKey{k.size, k.lastGood}
-			if esps[ek] == nil {
-				esps[ek] = p.esp(t, espFiles(cfg, k.size, k.lastGood))
-			}
-			image := p.disk(esps[ek], p.slot(t, "SYSTEM-A", k.kernelA), p.slot(t, "SYSTEM-B", k.kernelB))
-			groups[k] = &diskGroup{
-				image:      image,
-				envAt:      findMark(image, 'E', k.size),
-				lastGoodAt: findMark(image, 'L', BlockSize),
-			}
-			order = append(order, groups[k])
-		}
-		groups[k].cases = append(groups[k].cases, c)
-	}
-	return order
-}
-
-// espFiles returns the ESP's files, the blocks filled with marks.
-func espFiles(cfg []byte, size int, lastGood bool) map[string][]byte {
-	files := map[string][]byte{"grub.cfg": cfg}
-	if size >= 0 {
-		files[EnvFile] = bytes.Repeat([]byte{'E'}, size)
-	}
-	if lastGood {
-		files[LastGoodFile] = bytes.Repeat([]byte{'L'}, BlockSize)
-	}
-	return files
-}
-
-func findMark(image []byte, mark byte, size int) int {
-	if size <= 0 {
-		return -1
-	}
-	return bytes.Index(image, bytes.Repeat([]byte{mark}, size))
-}
-
-// run boots every case of the group and returns the results and how many boots
-// that took.
-func (g *diskGroup) run(t *testing.T, e *emulator) (map[proofCase]proofResult, int, error) {
-	path := filepath.Join(e.dir, "disk.img")
-	type diskKey struct {
-		block      string
-		lastGood   Slot
-		unwritable bool
-	}
-	type seen struct {
-		outcome Outcome
-		block   []byte
-	}
-	done := make(map[diskKey]seen)
-	results := make(map[proofCase]proofResult)
-	if err := os.WriteFile(path, g.image, 0o600); err != nil {
-		return nil, 0, err
-	}
-	for _, c := range g.cases {
-		block := c.block(t)
-		k := diskKey{string(block), c.lastGood, c.kind == unwritable}
-		if _, ok := done[k]; !ok {
-			image := g.with(block, c.lastGood)
-			after, outcome, err := g.boot(e, path, image, c)
-			if err != nil {
-				return results, len(done), fmt.Errorf("%+v: %w", c, err)
-			}
-			done[k] = seen{outcome, after}
-		}
-		r := proofResult{after: c.state, outcome: done[k].outcome}
-		if !bytes.Equal(done[k].block, block) {
-			var err error
-			if r.after, err = decodeShort(done[k].block); err != nil {
-				return results, len(done), fmt.Errorf("%+v: block after the boot: %w", c, err)
-			}
-		}
-		results[c] = r
-	}
-	return results, len(done), nil
-}
-
-// with returns the group's disk with these blocks.
-func (g *diskGroup) with(block []byte, lastGood Slot) []byte {
-	image := bytes.Clone(g.image)
-	if g.envAt >= 0 {
-		copy(image[g.envAt:], block)
-	}
-	if g.lastGoodAt >= 0 {
-		copy(image[g.lastGoodAt:], LastGoodBlock(lastGood))
-	}
-	return image
-}
-
-// boot boots one disk and returns the block afterwards. GRUB must not have
-// changed anything else, and of the block only the first sector.
-func (g *diskGroup) boot(e *emulator, path string, image []byte, c proofCase) ([]byte, Outcome, error) {
-	if err := overwrite(path, image); err != nil {
-		return nil, Outcome{}, err
-	}
-	b, err := e.run(0, c.kind == unwritable, path)
-	if err != nil {
-		return nil, Outcome{}, err
-	}
-	after, err := os.ReadFile(path)
-	if err != nil {
-		return nil, Outcome{}, err
-	}
-	var block []byte
-	if size := len(c.kind.content(bytes.Clone(InitialBlock(SlotA)))); g.envAt >= 0 {
-		block = bytes.Clone(after[g.envAt : g.envAt+size])
-		first := g.envAt + min(size, sectorSize)
-		copy(after[g.envAt:first], image[g.envAt:first])
-	}
-	if !bytes.Equal(after, image) {
-		return nil, Outcome{}, fmt.Errorf("GRUB wrote to something else than the block's first sector")
-	}
-	return block, b.outcome, nil
-}
-
-// overwrite writes without giving up the file's pages, which is faster.
-func overwrite(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteAt(data, 0)
-	return err
-}
-
-// decodeShort decodes a block that may lack its second sector.
-func decodeShort(block []byte) (State, error) {
-	full := bytes.Repeat([]byte{'#'}, BlockSize)
-	copy(full, block)
-	b, err := ParseBlock(full)
-	if err != nil {
-		return State{}, err
-	}
-	return Decode(b)
 }
 
 // checkAll checks the safety claims on what GRUB did, without asking the model.

@@ -108,6 +108,18 @@ func TestTransitionsRefuseBadArguments(t *testing.T) {
 	}
 }
 
+// TestModelIsSafe checks the safety claims on the model, for every state of a
+// node; TestGRUBDecidesAsTheModel checks them on GRUB.
+func TestModelIsSafe(t *testing.T) {
+	results := make(map[proofCase]proofResult)
+	for _, c := range everyCase() {
+		var r proofResult
+		r.after, r.outcome = c.state.Boot(c.facts())
+		results[c] = r
+	}
+	checkAll(t, results)
+}
+
 // TestUpdateThatNeverComesUp follows a whole update whose release is bad.
 func TestUpdateThatNeverComesUp(t *testing.T) {
 	s := State{Active: SlotA, Success: true, AOK: true, BOK: true}
