@@ -39,7 +39,7 @@ func (c *Client) Download(ctx context.Context, a metadata.Artifact, have io.Read
 		verifier: newVerifier(a.Target, info), w: w, progress: progress, buf: make([]byte, copyBuffer),
 	}
 	if have != nil {
-		if err := d.resume(have); err != nil {
+		if err := d.resume(contextReader{ctx, have}); err != nil {
 			return err
 		}
 	}
@@ -93,8 +93,8 @@ func (d *download) run(ctx context.Context) error {
 	for failures := 0; d.done < d.length; {
 		before := d.done
 		err := d.attempt(ctx)
-		if err == nil {
-			break
+		if err == nil || d.done == d.length && isTransient(err) {
+			break // all bytes are there, whatever the server did then
 		}
 		if errors.Is(err, errNoRange) && !d.whole {
 			d.whole = true // ask for all of it and skip what is held

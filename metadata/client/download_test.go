@@ -250,6 +250,27 @@ func TestDownloadStalls(t *testing.T) {
 	})
 }
 
+// A server that has sent everything but does not end its answer.
+func TestDownloadWithoutEnd(t *testing.T) {
+	r, a, data := payloadRepo(t, 200_000)
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(t, r, "http://server")
+		tries := 0
+		opts.Transport = fromDisk(r, func(req *http.Request, body io.Reader) io.Reader {
+			if !strings.HasSuffix(req.URL.Path, "payload") {
+				return body
+			}
+			tries++
+			return io.MultiReader(body, &dripping{req.Context(), body, 1, time.Hour})
+		})
+		var got bytes.Buffer
+		must(t, refreshed(t, opts).Download(t.Context(), a, nil, &got, nil))
+		if !bytes.Equal(got.Bytes(), data) || tries != 1 {
+			t.Errorf("%d tries", tries)
+		}
+	})
+}
+
 // A full disk is not the server's fault, and asking again does not help.
 func TestDownloadWriteError(t *testing.T) {
 	r, a, _ := payloadRepo(t, 200_000)

@@ -64,11 +64,16 @@ func TestFixtures(t *testing.T) {
 	for _, path := range scenarios {
 		dir, err := filepath.Abs(filepath.Dir(path))
 		must(t, err)
-		t.Run(filepath.Base(dir), func(t *testing.T) { testFixture(t, dir) })
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			testFixture(t, dir, func(dir string) string { return "file://" + dir })
+		})
+		t.Run(filepath.Base(dir)+" over HTTP", func(t *testing.T) {
+			testFixture(t, dir, func(dir string) string { return serve(t, &repo{dir: dir}).URL })
+		})
 	}
 }
 
-func testFixture(t *testing.T, dir string) {
+func testFixture(t *testing.T, dir string, address func(dir string) string) {
 	data, err := os.ReadFile(filepath.Join(dir, "expect.json"))
 	must(t, err)
 	var want expectation
@@ -77,14 +82,13 @@ func testFixture(t *testing.T, dir string) {
 	must(t, decoder.Decode(&want))
 	root, err := os.ReadFile(filepath.Join(dir, "root.json"))
 	must(t, err)
-	address := func(dir string) string { return "file://" + filepath.Join(dir, "repository") }
 	opts := client.Options{
-		Server: address(dir), Root: root, Dir: filepath.Join(t.TempDir(), "metadata"),
+		Server: address(filepath.Join(dir, "repository")), Root: root, Dir: filepath.Join(t.TempDir(), "metadata"),
 		Now: func() time.Time { return want.Now },
 	}
 	if want.After != "" {
 		before := opts
-		before.Server = address(filepath.Join(filepath.Dir(dir), want.After))
+		before.Server = address(filepath.Join(filepath.Dir(dir), want.After, "repository"))
 		if _, step, err := update(t.Context(), before, want); err != nil {
 			t.Fatalf("%s of %s, which comes before: %v", step, want.After, err)
 		}

@@ -57,7 +57,10 @@ func TestTransientFailuresAreTriedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.setFault(failing(3, "/timestamp.json", fail))
-			c, err := client.New(options(t, r, s.URL))
+			opts := options(t, r, s.URL)
+			// On a kept connection net/http itself asks once more.
+			opts.Transport = &http.Transport{DisableKeepAlives: true}
+			c, err := client.New(opts)
 			must(t, err)
 			waits := c.NoWait()
 			must(t, c.Refresh(t.Context()))
@@ -163,6 +166,18 @@ func TestCompressedAnswerIsRefused(t *testing.T) {
 		_ = z.Close()
 	}))
 	wantReason(t, refresh(t, options(t, r, s.URL)), client.ReasonServerError)
+}
+
+// A compressed page that says "not found" is an answer like any other.
+func TestCompressedErrorPage(t *testing.T) {
+	r := newRepo(t, "repo")
+	s := serve(t, r)
+	s.setFault(on(".root.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write(make([]byte, 100_000))
+	}))
+	must(t, refresh(t, options(t, r, s.URL)))
 }
 
 func TestEndlessMetadata(t *testing.T) {
@@ -282,7 +297,7 @@ func fromDisk(r *repo, slow func(*http.Request, io.Reader) io.Reader) roundTrip 
 		resp := &http.Response{StatusCode: 404, Header: http.Header{}, Body: http.NoBody, Request: req, ContentLength: -1}
 		f, err := os.Open(filepath.Join(r.dir, filepath.FromSlash(req.URL.Path)))
 		if err != nil {
-			return resp, nil
+			return resp, nil //nolint:nilerr // the answer says it
 		}
 		resp.StatusCode = 200
 		resp.Body = struct {

@@ -65,7 +65,13 @@ func TestUpToDateCheckMakesTwoRequests(t *testing.T) {
 			t.Errorf("requests %q, want %q", got, want)
 		}
 	}
+	s.connections()
+	check()
+	if got := s.connections(); got != 1 {
+		t.Errorf("%d connections for a check, want one", got)
+	}
 	r.now = r.now.Add(day)
+	s.taken()
 	r.publishTimestamp() // refreshed, nothing else changed
 	check()
 	if got := s.taken(); len(got) != 2 {

@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,7 +37,7 @@ func newKey(t testing.TB, name string) key {
 	private := ed25519.NewKeyFromSeed(seed[:])
 	signer, err := signature.LoadED25519Signer(private)
 	must(t, err)
-	public, err := tuf.KeyFromPublicKey(crypto.PublicKey(private.Public()))
+	public, err := tuf.KeyFromPublicKey(private.Public())
 	must(t, err)
 	return key{signer, public}
 }
@@ -55,6 +54,7 @@ type repo struct {
 	content map[string][]byte
 	targets *tuf.Metadata[tuf.TargetsType]
 	roots   [][]byte // roots[i] is version i+1
+	plain   bool     // no consistent snapshots
 }
 
 // newRepo makes a repository with release v1 in channel stable.
@@ -83,9 +83,6 @@ func (r *repo) metadata(file string) string { return filepath.Join(r.dir, "metad
 
 func (r *repo) expires(role string) time.Time { return r.now.Add(r.life[role]) }
 
-// root returns the newest root's bytes.
-func (r *repo) root() []byte { return r.roots[len(r.roots)-1] }
-
 // signRoot publishes the next root, signed by the keys of the one before, given
 // here, and its own.
 func (r *repo) signRoot(before ...key) {
@@ -101,6 +98,7 @@ func (r *repo) nextRoot() *tuf.Metadata[tuf.RootType] {
 	r.version[tuf.ROOT]++
 	md := tuf.Root(r.expires(tuf.ROOT))
 	md.Signed.Version = r.version[tuf.ROOT]
+	md.Signed.ConsistentSnapshot = !r.plain
 	for role, keys := range r.keys {
 		if md.Signed.Roles[role] == nil {
 			continue // a delegated role
@@ -140,6 +138,9 @@ func (r *repo) store(name string, data []byte) metadata.Artifact {
 	sum := sha256.Sum256(data)
 	digest := hex.EncodeToString(sum[:])
 	path := filepath.Join(r.dir, "targets", metadata.HashedPath(name, digest))
+	if r.plain {
+		path = filepath.Join(r.dir, "targets", name)
+	}
 	must(r.t, os.MkdirAll(filepath.Dir(path), 0o700))
 	must(r.t, os.WriteFile(path, data, 0o600))
 	return metadata.Artifact{Target: name, Length: int64(len(data)), SHA256: digest}
@@ -244,8 +245,8 @@ func (r *repo) publishTimestamp() {
 
 // file returns the name of a role's newest file.
 func (r *repo) file(role string) string {
-	if role == tuf.TIMESTAMP {
-		return "timestamp.json"
+	if role == tuf.TIMESTAMP || r.plain {
+		return role + ".json"
 	}
 	return strconv.FormatInt(r.version[role], 10) + "." + role + ".json"
 }

@@ -57,6 +57,19 @@ func TestResolveRefusesNames(t *testing.T) {
 	}
 }
 
+// A repository without consistent snapshots has plain names.
+func TestPlainNames(t *testing.T) {
+	r := newRepo(t, "repo")
+	opts := options(t, r, fileURL(r))
+	r.plain = true
+	r.signRoot()
+	r.release("v2", "stable")
+	c := refreshed(t, opts)
+	resolved, err := c.Resolve(t.Context(), "stable", "amd64")
+	must(t, err)
+	must(t, c.Download(t.Context(), resolved.Release.Kernel, nil, io.Discard, nil))
+}
+
 // Signed content that does not fit together.
 func TestResolveRefusals(t *testing.T) {
 	tests := []struct {

@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,6 +24,7 @@ type server struct {
 	*httptest.Server
 	mu       sync.Mutex
 	requests []string
+	opened   int
 	// fault answers a request in place of the file server and says so.
 	fault func(w http.ResponseWriter, r *http.Request) bool
 }
@@ -31,7 +33,7 @@ func serve(t testing.TB, r *repo) *server {
 	t.Helper()
 	s := &server{}
 	files := http.FileServer(http.Dir(r.dir))
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		s.mu.Lock()
 		s.requests = append(s.requests, req.URL.Path)
 		fault := s.fault
@@ -40,8 +42,25 @@ func serve(t testing.TB, r *repo) *server {
 			files.ServeHTTP(w, req)
 		}
 	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.opened++
+		}
+	}
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
+}
+
+// connections returns how many were made since the last call.
+func (s *server) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.opened
+	s.opened = 0
+	return n
 }
 
 func (s *server) setFault(f func(w http.ResponseWriter, r *http.Request) bool) {

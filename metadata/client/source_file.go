@@ -63,12 +63,22 @@ type fileBody struct {
 }
 
 func (b *fileBody) Read(p []byte) (int, error) {
-	if b.ctx.Err() != nil {
-		return 0, context.Cause(b.ctx)
-	}
-	n, err := b.File.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	n, err := contextReader{b.ctx, b.File}.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil {
 		err = b.failed(err)
 	}
 	return n, err
+}
+
+// contextReader ends with its context, between two reads.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(p)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,14 +27,15 @@ func newHTTPSource(base *url.URL, opts Options) *httpSource {
 	transport := opts.Transport
 	if transport == nil {
 		transport = &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout:   15 * time.Second,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConnsPerHost:   2,
-			IdleConnTimeout:       30 * time.Second,
-			ExpectContinueTimeout: time.Second,
-			DisableCompression:    true,
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:    15 * time.Second,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConnsPerHost:    2,
+			IdleConnTimeout:        30 * time.Second,
+			ExpectContinueTimeout:  time.Second,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 64 << 10,
 		}
 	}
 	return &httpSource{
@@ -90,9 +92,10 @@ func (s *httpSource) open(ctx context.Context, name string, offset int64) (*cont
 		return nil, err
 	}
 	body := newGuarded(ctx, cancel, resp.Body, shown, s.stall)
+	resp.Body = body
 	answer, err := interpret(resp, offset, shown)
 	if err != nil {
-		body.Close()
+		_ = body.Close()
 		return nil, err
 	}
 	answer.body = body
@@ -115,6 +118,23 @@ func (s *httpSource) get(ctx context.Context, u *url.URL, offset int64) (*http.R
 
 // interpret reads an answer's header.
 func interpret(resp *http.Response, offset int64, shown string) (*content, error) {
+	answer := new(content)
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		answer.total = resp.ContentLength
+	case resp.StatusCode == http.StatusPartialContent && offset > 0:
+		var ok bool
+		answer.start, answer.total, ok = parseContentRange(resp.Header.Get("Content-Range"))
+		if !ok || answer.start != offset {
+			return nil, errNoRange
+		}
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset > 0:
+		return nil, errNoRange
+	default:
+		// Read to its end, an answer leaves the connection for the next request.
+		_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
+		return nil, statusError(resp, shown)
+	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return nil, &NetworkError{
 			Reason: ReasonServerError, URL: shown,
@@ -122,19 +142,7 @@ func interpret(resp *http.Response, offset int64, shown string) (*content, error
 			Err:    fmt.Errorf("the server compressed the answer (%s) although it was asked not to", coding),
 		}
 	}
-	switch {
-	case resp.StatusCode == http.StatusOK:
-		return &content{total: resp.ContentLength}, nil
-	case resp.StatusCode == http.StatusPartialContent && offset > 0:
-		start, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
-		if !ok || start != offset {
-			return nil, errNoRange
-		}
-		return &content{start: start, total: total}, nil
-	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset > 0:
-		return nil, errNoRange
-	}
-	return nil, statusError(resp, shown)
+	return answer, nil
 }
 
 // parseContentRange reads "bytes START-END/TOTAL" (RFC 9110, section 14.4); a

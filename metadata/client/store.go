@@ -116,6 +116,9 @@ func (s *store) load(name string, limit int64, accept func([]byte) error) (bool,
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
+	if isShortage(err) {
+		return false, err
+	}
 	if err == nil {
 		if err = accept(data); err == nil {
 			return true, nil
@@ -125,6 +128,12 @@ func (s *store) load(name string, limit int64, accept func([]byte) error) (bool,
 		}
 	}
 	return false, s.setAside(name, err)
+}
+
+// isShortage reports whether a read failed for want of something that this
+// machine is short of just now. The file may be good, and is a floor.
+func isShortage(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 // errOutdated says of a kept file that nothing is wrong with it but its age.
