@@ -5,6 +5,7 @@ package deploy_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,19 @@ func output(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %q: %v\n%s%s", name, args, err, out.String(), errs.String())
 	}
 	return out.String()
+}
+
+// exitCode returns the exit code behind the error of a command that was started.
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if exit == nil {
+		return 0
+	}
+	return exit.ExitCode()
 }
 
 func read(t *testing.T, path string) string {

@@ -29,9 +29,8 @@ func TestDockerfile(t *testing.T) {
 		switch f[0] {
 		case "FROM":
 			last = i
-			if image := f[len(f)-1]; len(f) > 3 {
-				image = f[len(f)-3]
-				if !strings.Contains(image, ":") || strings.HasSuffix(image, ":latest") {
+			if len(f) > 3 { // FROM ... IMAGE AS NAME
+				if image := f[len(f)-3]; !strings.Contains(image, ":") || strings.HasSuffix(image, ":latest") {
 					t.Errorf("stage image %s is not pinned", image)
 				}
 			}

@@ -32,7 +32,7 @@ func newGateMachine(t *testing.T, shell []string, cmdline, agent string) *gateMa
 	t.Helper()
 	needTool(t, shell[0], map[string]string{"busybox": "busybox-static"}[shell[0]])
 	m := &gateMachine{t: t, dir: t.TempDir(), shell: shell}
-	write(t, m.path("agent"), "#!/bin/sh\necho \"$@\" >>"+m.path("agent.log")+"\n"+agent+"\n", 0o755)
+	write(t, m.path("agent"), "#!/bin/sh\necho $$ >"+m.path("agent.pid")+"\necho \"$@\" >>"+m.path("agent.log")+"\n"+agent+"\n", 0o755)
 	write(t, m.path("reboot"), "#!/bin/sh\necho reboot \"$@\" >>"+m.path("events")+"\n", 0o755)
 	write(t, m.path("sleep"), "#!/bin/sh\nexec /bin/sleep 0.02\n", 0o755) // whatever it is asked for
 	write(t, m.path("cmdline"), cmdline, 0o644)
@@ -59,6 +59,25 @@ func (m *gateMachine) run(verb string) (string, error) {
 }
 
 func (m *gateMachine) events() string { return strings.TrimSpace(read(m.t, m.path("events"))) }
+
+// agentIsGone checks that an agent that was given up cannot commit the trial
+// afterwards.
+func (m *gateMachine) agentIsGone() {
+	m.t.Helper()
+	pid, err := os.ReadFile(m.path("agent.pid"))
+	if err != nil {
+		return // it was never started
+	}
+	stat := "/proc/" + strings.TrimSpace(string(pid)) + "/stat"
+	for range 200 { // a killed process is there for a moment
+		b, err := os.ReadFile(stat)
+		if err != nil || strings.Contains(string(b), ") Z ") {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	m.t.Error("the agent is alive")
+}
 
 const (
 	trial     = "quiet tufboot.slot=B tufboot.boot_id=0123456789abcdef tufboot.try=2 panic=10\n"
@@ -110,6 +129,7 @@ func TestGateScript(t *testing.T) {
 				if got := m.events(); got != tt.events {
 					t.Errorf("events %q, want %q", got, tt.events)
 				}
+				m.agentIsGone()
 				if got := strings.TrimSpace(read(t, m.path("sysrq"))); (got == "b") != (tt.events == forced) {
 					t.Errorf("sysrq %q", got)
 				}
@@ -191,11 +211,7 @@ func TestGateScriptUsage(t *testing.T) {
 	m := newGateMachine(t, shells["dash"], trial, "exit 0")
 	for verb, code := range map[string]int{"": 2, "restart": 2, "stop": 0, "status": 3} {
 		_, err := m.run(verb)
-		got := 0
-		if exit, ok := err.(*exec.ExitError); ok {
-			got = exit.ExitCode()
-		}
-		if got != code {
+		if got := exitCode(t, err); got != code {
 			t.Errorf("%q: exit code %d, want %d", verb, got, code)
 		}
 	}

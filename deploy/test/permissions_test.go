@@ -164,13 +164,7 @@ func (l *lab) update(name string, pod corev1.PodSpec, g grant) (int, string) {
 	}
 	args = append(args, l.path("rootfs"), name, "/usr/sbin/agent", "update", "--json")
 	out, err := exec.Command("ctr", args...).CombinedOutput()
-	code := 0
-	if exit, ok := err.(*exec.ExitError); ok {
-		code = exit.ExitCode()
-	} else if err != nil {
-		l.t.Fatal(err)
-	}
-	return code, string(out)
+	return exitCode(l.t, err), string(out)
 }
 
 // allCapabilities are those of capabilities(7).
