@@ -172,3 +172,12 @@ func mountAt(t *testing.T, device string, options string) string {
 	t.Cleanup(func() { run(t, "mount", "", "umount", dir) })
 	return dir
 }
+
+// whileMounted mounts a device in this namespace while fn runs.
+func whileMounted(t *testing.T, device string, fn func(dir string)) {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, "mount", "", "mount", "-t", "ext4", device, dir)
+	defer run(t, "mount", "", "umount", dir)
+	fn(dir)
+}

@@ -479,17 +479,16 @@ func TestWriterFiles(t *testing.T) {
 // slotFiles lists a slot.
 func slotFiles(t *testing.T, p image.Partition) string {
 	t.Helper()
-	dir := t.TempDir()
-	run(t, "mount", "", "mount", "-t", "ext4", "-o", "ro", p.Device, dir)
-	defer run(t, "mount", "", "umount", dir)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
+	whileMounted(t, p.Device, func(dir string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+	})
 	return strings.Join(names, " ")
 }
 
@@ -501,26 +500,20 @@ func TestSlotWithLinks(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("host"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	run(t, "mount", "", "mount", "-t", "ext4", p.Device, dir)
-	for _, name := range []string{"vmlinuz", "vmlinuz" + image.Unverified} {
-		if err := os.Symlink(victim, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
+	whileMounted(t, p.Device, func(dir string) {
+		for name, target := range map[string]string{"vmlinuz": victim, "vmlinuz" + image.Unverified: victim, "alias": "file"} {
+			if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("other"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("file", filepath.Join(dir, "alias")); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "initramfs"+image.Unverified), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "mount", "", "umount", dir)
+		if err := errors.Join(
+			os.WriteFile(filepath.Join(dir, "file"), []byte("other"), 0o600),
+			unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600),
+			os.Mkdir(filepath.Join(dir, "initramfs"+image.Unverified), 0o700),
+		); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, name := range []string{"vmlinuz", "pipe", "alias", "lost+found"} {
 		if got, err := image.ReadSlotFile(p, name, 100); err == nil {
 			t.Errorf("%s was read: %q", name, got)
