@@ -75,7 +75,7 @@ func (s *session) checks() (health.Options, error) {
 	if opts.Deadline == 0 && s.booted.Try > 0 && !s.cli.Bool("report-only") {
 		opts.Deadline = h.Deadline
 	}
-	kube := health.KubeOptions{Kubeconfig: h.APIServer.Kubeconfig}
+	kube := health.KubeOptions{Kubeconfig: h.APIServer.Kubeconfig, Logger: s.log}
 	if h.Containerd.Enabled {
 		opts.Required = append(opts.Required, health.Containerd(h.Containerd.Socket))
 	}

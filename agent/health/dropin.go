@@ -27,6 +27,9 @@ import (
 // does not exist has no checks; one that cannot be read is an error, which
 // wraps the cause.
 func DropIns(dir string) (required, wanted []Check, err error) {
+	if dir, err = filepath.Abs(dir); err != nil { // a check does not start in this folder
+		return nil, nil, fmt.Errorf("drop-in checks: %w", err)
+	}
 	if required, err = dropIns(dir, "required.d"); err != nil {
 		return nil, nil, err
 	}

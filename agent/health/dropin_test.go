@@ -71,6 +71,18 @@ func TestDropIns(t *testing.T) {
 	}
 }
 
+func TestDropInsOfARelativeFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	script(t, filepath.Join("health", "required.d", "a"), "exit 0", 0o755)
+	required, _, err := health.DropIns("health")
+	if err != nil || len(required) != 1 {
+		t.Fatalf("%v, %v", required, err)
+	}
+	if r := runOnce(t, required[0], time.Minute); !r.Passed {
+		t.Error(r.Error)
+	}
+}
+
 func TestNoDropIns(t *testing.T) {
 	empty := t.TempDir()
 	if err := os.Mkdir(filepath.Join(empty, "required.d"), 0o755); err != nil {
