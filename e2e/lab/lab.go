@@ -7,6 +7,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,6 +29,7 @@ type Lab struct {
 	// Show is told each call of repo-tool before it runs. It may be nil.
 	Show func(args []string)
 
+	root string // of this project's source
 	base []byte // packed initramfs that all releases begin with
 }
 
@@ -38,25 +40,22 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
 	l := &Lab{
 		Dir:      dir,
+		root:     root,
 		Kernel:   kernel,
 		Agent:    filepath.Join(dir, "bin", "agent"),
 		RepoTool: filepath.Join(dir, "bin", "repo-tool"),
 		Repos:    filepath.Join(dir, "repos"),
 	}
-	root, err := moduleRoot()
-	if err != nil {
+	if err := l.build(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.build(ctx, root); err != nil {
-		return nil, err
-	}
-	tree, err := machine.BaseTree(kernel, l.Agent, filepath.Join(root, "deploy", "init", "tufboot-gate"))
-	if err != nil {
-		return nil, err
-	}
-	if l.base, err = machine.Zstd(tree.CPIO()); err != nil {
+	if l.base, err = l.baseInitramfs(); err != nil {
 		return nil, err
 	}
 	// Another archive follows; the kernel looks for it at a multiple of four.
@@ -70,11 +69,33 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 // Close ends the server.
 func (l *Lab) Close() { l.Server.Close() }
 
-func (l *Lab) build(ctx context.Context, root string) error {
+// gateDefaults set the health gate up for a guest, where a check either passes
+// at once or never.
+const gateDefaults = "DEADLINE=3\nREBOOT_GRACE=10\n"
+
+func (l *Lab) baseInitramfs() ([]byte, error) {
+	tree, err := machine.BaseTree(l.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		tree.AddHostFile("usr/sbin/agent", l.Agent, 0o755),
+		tree.AddHostFile("etc/init.d/tufboot-gate", l.Source("deploy/init/tufboot-gate"), 0o755))
+	if err != nil {
+		return nil, err
+	}
+	tree.AddFile("etc/default/tufboot-gate", []byte(gateDefaults), 0o644)
+	return machine.Zstd(tree.CPIO())
+}
+
+// Source returns the path of a file of this project.
+func (l *Lab) Source(name string) string { return filepath.Join(l.root, filepath.FromSlash(name)) }
+
+func (l *Lab) build(ctx context.Context) error {
 	for _, program := range []string{l.Agent, l.RepoTool} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs",
 			"-ldflags", "-s -w -X main.version=e2e", "-o", program, "./"+filepath.Base(program))
-		cmd.Dir = root
+		cmd.Dir = l.root
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", filepath.Base(program), err, out)

@@ -16,12 +16,6 @@ type Release struct {
 	Cmdline   string
 }
 
-// cmdline is what all releases boot with: everything on the serial console; of
-// the kernel's messages the warnings, among which the health gate's are (each
-// line takes time on an emulated serial port); and a reboot one second after a
-// panic instead of GRUB's ten.
-const cmdline = "console=ttyS0 loglevel=5 panic=1"
-
 // GoodRelease makes a release that boots and is healthy.
 func (r *Repo) GoodRelease(version string) (Release, error) {
 	return r.release(version, r.lab.Kernel.Image, machine.Tree{})
@@ -69,5 +63,5 @@ func (r *Repo) release(version, kernel string, extra machine.Tree) (Release, err
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		return Release{}, fmt.Errorf("release %s: %w", version, err)
 	}
-	return Release{Version: version, Kernel: kernel, Initramfs: file, Cmdline: cmdline}, nil
+	return Release{Version: version, Kernel: kernel, Initramfs: file, Cmdline: machine.Cmdline}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"sort"
 )
@@ -21,6 +22,15 @@ type Tree map[string]File
 // AddFile puts a plain file into t.
 func (t Tree) AddFile(name string, data []byte, perm fs.FileMode) {
 	t[name] = File{Data: data, Mode: perm}
+}
+
+// AddHostFile puts a copy of the host's file path into t.
+func (t Tree) AddHostFile(name, path string, perm fs.FileMode) error {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		t.AddFile(name, data, perm)
+	}
+	return err
 }
 
 // CPIO returns t as an archive in the newc format (the kernel's

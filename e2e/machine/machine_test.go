@@ -16,11 +16,7 @@ func TestCommandChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	agent := filepath.Join(dir, "agent")
-	if err := os.WriteFile(agent, []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	tree, err := BaseTree(kernel, agent, agent)
+	tree, err := BaseTree(kernel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +30,7 @@ func TestCommandChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	m, err := Start(Options{Name: "channel", Firmware: BIOS, Dir: dir, Kernel: kernel.Image, Initramfs: initramfs, Cmdline: "console=ttyS0 panic=1"})
+	m, err := Start(Options{Name: "channel", Firmware: BIOS, Dir: dir, Kernel: kernel.Image, Initramfs: initramfs, Cmdline: Cmdline})
 	if err != nil {
 		t.Fatal(err)
 	}
