@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"io"
@@ -311,6 +312,20 @@ func TestDownloadArtifactMustAgree(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
+}
+
+// Every hash that was signed must match, not SHA-256 alone.
+func TestDownloadChecksEveryHash(t *testing.T) {
+	r, a, data := payloadRepo(t, 1000)
+	sum := sha512.Sum512(data)
+	r.targets.Signed.Targets[a.Target].Hashes["sha512"] = sum[:]
+	r.publish()
+	must(t, refreshed(t, options(t, r, fileURL(r))).Download(t.Context(), a, nil, io.Discard, nil))
+	sum[0] ^= 1
+	r.targets.Signed.Targets[a.Target].Hashes["sha512"] = sum[:]
+	r.publish()
+	err := refreshed(t, options(t, r, fileURL(r))).Download(t.Context(), a, nil, io.Discard, nil)
+	wantReason(t, err, client.ReasonBadHash)
 }
 
 // The same for files in a folder.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -243,10 +244,10 @@ func TestRedirects(t *testing.T) {
 func TestUntrustedCertificate(t *testing.T) {
 	r := newRepo(t, "repo")
 	s := httptest.NewUnstartedServer(http.FileServer(http.Dir(r.dir)))
-	asked := 0
+	var asked atomic.Int32
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			asked++
+			asked.Add(1)
 		}
 	}
 	s.Config.ErrorLog = nil
@@ -254,8 +255,8 @@ func TestUntrustedCertificate(t *testing.T) {
 	t.Cleanup(s.Close)
 	err := refresh(t, options(t, r, s.URL))
 	wantReason(t, err, client.ReasonUnreachable)
-	if !strings.Contains(console.Hint(err), "certificate") || asked != 1 {
-		t.Errorf("hint %q after %d connections", console.Hint(err), asked)
+	if !strings.Contains(console.Hint(err), "certificate") || asked.Load() != 1 {
+		t.Errorf("hint %q after %d connections", console.Hint(err), asked.Load())
 	}
 	opts := options(t, r, s.URL)
 	opts.Transport = s.Client().Transport
