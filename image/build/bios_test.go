@@ -87,20 +87,25 @@ func TestCopySparse(t *testing.T) {
 			t.Errorf("%s: other bytes, %v", name, err)
 		}
 	}
-	hole := filepath.Join(dir, "hole")
+	hole, zeros := filepath.Join(dir, "hole"), filepath.Join(dir, "zeros")
 	if err := makeHole(hole, 10*copyUnit); err != nil {
 		t.Fatal(err)
 	}
-	dst, err := os.Create(filepath.Join(dir, "dst"))
-	if err != nil {
+	if err := os.WriteFile(zeros, make([]byte, 10*copyUnit), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer dst.Close()
-	if err := copySparse(dst, 0, hole); err != nil {
-		t.Fatal(err)
-	}
-	if st, err := dst.Stat(); err != nil || st.Size() != 0 {
-		t.Errorf("a hole was written: %v", err)
+	for _, src := range []string{hole, zeros} {
+		dst, err := os.Create(filepath.Join(dir, "dst"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dst.Close()
+		if err := copySparse(dst, 0, src); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := dst.Stat(); err != nil || st.Size() != 0 {
+			t.Errorf("%s was written: %v", src, err)
+		}
 	}
 }
 
