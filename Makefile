@@ -47,7 +47,7 @@ unit: ## run the fast tests (two minutes at most)
 test: deps build lint ## run the whole proof, as CI does
 	go test -race -timeout 20m $(USER_PKGS)
 	$(ROOT_TEST) -race -timeout 20m $(ROOT_PKGS)
-	cd deploy/test && go test ./...
+	cd deploy/test && go vet ./... && $(ROOT_TEST) -timeout 20m ./...
 	$(MAKE) --no-print-directory e2e
 
 e2e: deps build ## run the whole-system tests in QEMU

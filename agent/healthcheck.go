@@ -37,9 +37,25 @@ Examples:
 }
 
 func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
+	report, err := s.gate(ctx)
+	if report.Verdict != "" {
+		if perr := print(c, report, healthText(report)); perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
+	if !c.Bool("reboot-on-failure") || !s.trialFailed(report, err) || ctx.Err() != nil {
+		return err
+	}
+	s.log.Error("the trial failed; rebooting, so that GRUB tries it again or rolls back", "error", err)
+	return errors.Join(err, update.Reboot(ctx, s.cfg.Reboot.Command))
+}
+
+// gate runs the checks and has them decide a trial. A report without a verdict
+// says that it could not even look.
+func (s *session) gate(ctx context.Context) (update.GateReport, error) {
 	opts, err := s.checks()
 	if err != nil {
-		return err
+		return update.GateReport{}, err
 	}
 	run := func(ctx context.Context) health.Report {
 		if opts.Deadline == 0 {
@@ -47,25 +63,21 @@ func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
 		}
 		return health.Wait(ctx, opts)
 	}
-	if c.Bool("report-only") {
-		report, err := update.ReportHealth(ctx, run)
-		return errors.Join(err, print(c, report, healthText(report)))
+	if s.cli.Bool("report-only") {
+		return update.ReportHealth(ctx, run)
 	}
 	n, err := s.node()
 	if err != nil {
-		return err
+		return update.GateReport{}, err
 	}
-	report, err := n.HealthCheck(ctx, func() (*update.Lock, error) { return s.lock(ctx) }, run)
-	if report.Verdict != "" {
-		if perr := print(c, report, healthText(report)); perr != nil {
-			return errors.Join(err, perr)
-		}
-	}
-	if report.Verdict == update.VerdictFailed && c.Bool("reboot-on-failure") {
-		s.log.Error("the trial failed; rebooting, so that GRUB tries it again or rolls back", "error", err)
-		return errors.Join(err, update.Reboot(ctx, s.cfg.Reboot.Command))
-	}
-	return err
+	return n.HealthCheck(ctx, func() (*update.Lock, error) { return s.lock(ctx) }, run)
+}
+
+// trialFailed reports whether this boot is a trial that has to end: it was
+// found unhealthy, or the gate could not even look.
+func (s *session) trialFailed(report update.GateReport, err error) bool {
+	return report.Verdict == update.VerdictFailed ||
+		err != nil && report.Verdict == "" && s.booted.Try > 0 && !s.cli.Bool("report-only")
 }
 
 // checks builds the gate from the configuration.
@@ -138,6 +150,8 @@ func healthText(r update.GateReport) string {
 		fmt.Fprintf(&b, "healthy: slot %s is committed", r.Slot)
 	case r.Verdict == update.VerdictFailed:
 		fmt.Fprintf(&b, "the trial of slot %s is not committed", r.Slot)
+	case r.Verdict == update.VerdictUndecided:
+		fmt.Fprintf(&b, "the trial of slot %s is not decided", r.Slot)
 	case r.Verdict == update.VerdictNone && r.Health.Healthy:
 		b.WriteString("healthy; nothing is decided by this")
 	case r.Health.Healthy:

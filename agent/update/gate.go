@@ -20,6 +20,9 @@ const (
 	VerdictFailed Verdict = "failed"
 	// VerdictNoTrial means that nothing is on trial; the health is only reported.
 	VerdictNoTrial Verdict = "no-trial"
+	// VerdictUndecided means that a trial could not be judged: GRUB did not do
+	// what was armed, or the gate was interrupted.
+	VerdictUndecided Verdict = "undecided"
 	// VerdictNone means that only a report was asked for.
 	VerdictNone Verdict = "none"
 )
@@ -35,8 +38,8 @@ type GateReport struct {
 // UnhealthyError says which required checks failed. The process ends with exit
 // code 5.
 type UnhealthyError struct {
-	Failed []string // "name: error"
-	Trial  bool     // the release is on trial
+	Failed  []string // "name: error"
+	Verdict Verdict  // what follows from it
 }
 
 func (e *UnhealthyError) Error() string {
@@ -51,10 +54,13 @@ func (e *UnhealthyError) ReasonCode() string { return "unhealthy" }
 
 // Hint says what happens next.
 func (e *UnhealthyError) Hint() string {
-	if e.Trial {
+	switch e.Verdict {
+	case VerdictFailed:
 		return "the release is on trial: reboot the node, and GRUB tries it again or rolls back; `agent rollback` gives it up at once"
+	case VerdictNoTrial:
+		return "the release is committed, so nothing is rolled back by itself; mend what failed, or go back with `agent rollback`"
 	}
-	return "the release is committed, so nothing is rolled back by itself; mend what failed, or go back with `agent rollback`"
+	return ""
 }
 
 // HealthCheck runs the checks by means of run and, if the booted slot is on
@@ -67,7 +73,12 @@ func (n *Node) HealthCheck(ctx context.Context, lock func() (*Lock, error), run 
 		return GateReport{}, err
 	}
 	r := GateReport{Verdict: VerdictNoTrial, Situation: situation, Slot: facts.Booted.Slot}
+	if situation == SituationMismatch || situation == SituationTrial {
+		r.Verdict = VerdictUndecided
+	}
 	if situation == SituationMismatch {
+		// A reboot would not be counted: rather stay and raise the alarm than
+		// go round for ever.
 		return r, facts.refusal(situation)
 	}
 	r.Health = run(ctx)
@@ -78,7 +89,7 @@ func (n *Node) HealthCheck(ctx context.Context, lock func() (*Lock, error), run 
 		}
 	}
 	if situation != SituationTrial {
-		return r, unhealthy(r.Health, false)
+		return r, unhealthy(r.Health, VerdictNoTrial)
 	}
 	if err := ctx.Err(); err != nil && !r.Health.Healthy {
 		return r, fmt.Errorf("the health gate was interrupted before it decided: %w", err)
@@ -95,7 +106,7 @@ func (n *Node) HealthCheck(ctx context.Context, lock func() (*Lock, error), run 
 // ReportHealth runs the checks by means of run and decides nothing.
 func ReportHealth(ctx context.Context, run func(context.Context) health.Report) (GateReport, error) {
 	r := GateReport{Verdict: VerdictNone, Health: run(ctx)}
-	return r, unhealthy(r.Health, false)
+	return r, unhealthy(r.Health, VerdictNone)
 }
 
 func (n *Node) settleLocked(ctx context.Context, lock func() (*Lock, error)) (Situation, Facts, error) {
@@ -115,7 +126,7 @@ func (n *Node) decide(lock func() (*Lock, error), judged Facts, h health.Report)
 		return err
 	}
 	defer l.Release()
-	if bad := unhealthy(h, true); bad != nil {
+	if bad := unhealthy(h, VerdictFailed); bad != nil {
 		return errors.Join(bad, n.noteUnhealthy(bad))
 	}
 	slot := judged.Booted.Slot
@@ -128,8 +139,17 @@ func (n *Node) decide(lock func() (*Lock, error), judged Facts, h health.Report)
 	if err != nil {
 		return err
 	}
-	// The machine is committed. What follows is settled by the next run too.
-	if err := n.refreshLastGood(slot); err != nil {
+	// The machine is committed, and a failure from here on does not change that:
+	// the next run settles what is left.
+	if err := n.cleanUp(slot); err != nil {
+		n.Logger.Warn("the release is committed, but the agent could not clean up behind the trial", "error", err)
+	}
+	return nil
+}
+
+// cleanUp refreshes last-good and forgets the trial that is over.
+func (n *Node) cleanUp(committed grub.Slot) error {
+	if err := n.refreshLastGood(committed); err != nil {
 		return err
 	}
 	s, err := LoadState(n.StateDir, n.Logger)
@@ -155,11 +175,11 @@ func (n *Node) noteUnhealthy(why error) error {
 
 // unhealthy returns an UnhealthyError that names the required checks that
 // failed, or nil.
-func unhealthy(h health.Report, trial bool) error {
+func unhealthy(h health.Report, v Verdict) error {
 	if h.Healthy {
 		return nil
 	}
-	e := &UnhealthyError{Trial: trial}
+	e := &UnhealthyError{Verdict: v}
 	for _, r := range h.Failed() {
 		e.Failed = append(e.Failed, r.Name+": "+r.Error)
 	}
