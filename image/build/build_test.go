@@ -336,12 +336,19 @@ func TestFirmwareFlavours(t *testing.T) {
 
 func TestBuildOptions(t *testing.T) {
 	tests := map[string]func(*build.Options){
-		"no kernel":             func(o *build.Options) { o.Kernel = "" },
-		"kernel is not there":   func(o *build.Options) { o.Kernel += "x" },
-		"kernel is a folder":    func(o *build.Options) { o.Kernel = filepath.Dir(o.Kernel) },
-		"no manifest":           func(o *build.Options) { o.Manifest = nil },
-		"output is a folder":    func(o *build.Options) { o.Output = filepath.Dir(o.Output) },
-		"output is a device":    func(o *build.Options) { o.Output = "/dev/null" },
+		"no kernel":           func(o *build.Options) { o.Kernel = "" },
+		"kernel is not there": func(o *build.Options) { o.Kernel += "x" },
+		"kernel is a folder":  func(o *build.Options) { o.Kernel = filepath.Dir(o.Kernel) },
+		"no manifest":         func(o *build.Options) { o.Manifest = nil },
+		"output is a folder":  func(o *build.Options) { o.Output = filepath.Dir(o.Output) },
+		// A pipe stands for a device: were it accepted, a test run by root would
+		// replace the device node.
+		"output is no regular file": func(o *build.Options) {
+			o.Output += ".pipe"
+			if err := syscall.Mkfifo(o.Output, 0o600); err != nil {
+				panic(err)
+			}
+		},
 		"DATA path outside":     func(o *build.Options) { o.Data = map[string][]byte{"../x": nil} },
 		"DATA path absolute":    func(o *build.Options) { o.Data = map[string][]byte{"/x": nil} },
 		"EFI too small for FAT": func(o *build.Options) { o.EFISize = 16 * build.MiB },
