@@ -15,7 +15,7 @@ import (
 
 // Set by the linker: the version, and when it was built (RFC 3339).
 var (
-	version   = "dev"
+	version   = "development"
 	buildTime = ""
 )
 
