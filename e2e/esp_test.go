@@ -20,13 +20,16 @@ func TestESP(t *testing.T) {
 		n.envHas("boot_success=1", "active_slot=A", "A_ok=1", "B_ok=0")
 	})
 	n.publish("v2", n.repo.GoodRelease)
+	stop, err := n.repo.Serve(t.Context()) // once with our own server, too
+	n.must(err)
+	defer stop()
 	n.step("mounted read-only", func(n *node) {
 		n.sh("mkdir /efi && mount -t vfat -o ro $(agent locate efi) /efi", 0)
 		n.refused("update", 3, "esp-read-only")
 		n.envHas("boot_success=1", "active_slot=A", "A_ok=1", "B_ok=0")
 	})
 	n.step("mounted for writing", func(n *node) {
-		n.sh("mount -o remount,rw /efi && agent update", 0)
+		n.sh("mount -o remount,rw /efi && agent update --server "+n.repo.Server, 0)
 		n.sh("grep -qx active_slot=B /efi/grub/grubenv && grep -qx boot_success=0 /efi/grub/grubenv", 0)
 		n.sh("umount /efi", 0)
 		n.reboot("B", "v2", 1)

@@ -75,11 +75,24 @@ func image(ctx context.Context, out *printer, dir string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(dir, "keys")); err == nil {
+		return fmt.Errorf("%s holds keys already: remove it first (make clean), or name another folder", dir)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	l, err := lab.New(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	s := &story{printer: out, lab: l}
-	return s.prepare(ctx)
+	if err := s.prepare(ctx, false); err != nil {
+		return err
+	}
+	out.say("")
+	out.say("To boot it, with its serial console here (Ctrl-A X ends QEMU):")
+	out.typed("$", fmt.Sprintf("%s serve --repo %s &", l.RepoTool, s.repo.Dir))
+	out.typed("$", fmt.Sprintf("qemu-system-x86_64 -m 512 -nographic -drive if=virtio,format=raw,file=%s -nic user,model=virtio", s.disk()))
+	return nil
 }

@@ -18,11 +18,16 @@ type story struct {
 	firmware machine.Firmware
 	repo     *lab.Repo
 	m        *machine.Machine
+
+	stopServer func()
 }
 
 // tell tells the story, chapter by chapter.
 func (s *story) tell(ctx context.Context) error {
-	for _, chapter := range []func(context.Context) error{s.prepare, s.boot, s.update, s.breakUpdate, s.look} {
+	if err := s.prepare(ctx, true); err != nil {
+		return err
+	}
+	for _, chapter := range []func(context.Context) error{s.boot, s.update, s.breakUpdate, s.look} {
 		if err := chapter(ctx); err != nil {
 			return err
 		}
@@ -35,21 +40,32 @@ func (s *story) end() {
 	if s.m != nil {
 		s.m.Kill()
 	}
+	if s.stopServer != nil {
+		s.stopServer()
+	}
 }
 
-// prepare makes keys, a repository with release v1, and a disk.
-func (s *story) prepare(ctx context.Context) (err error) {
-	s.lab.Show = func(args []string) { s.typed("$", s.shorten("repo-tool "+quote(args))) }
+// prepare makes keys, a repository with release v1, and a disk. The node will
+// look for the repository at a server that runs already, or at the usual port.
+func (s *story) prepare(ctx context.Context, serve bool) (err error) {
+	s.lab.Show = func(args []string) { s.typed("$", command("repo-tool", s.shorten(args))) }
 	s.chapter("On the release engineer's laptop: keys, a repository, a first release, a disk")
 	s.say("Keys sign what nodes may run. (These have no password, for the demonstration only.)")
 	if s.repo, err = s.lab.NewRepo(ctx, "demo"); err != nil {
 		return err
 	}
+	s.say("The repository is a folder of files: any web server can hand it out.")
+	s.repo.Server = "http://" + lab.GuestHost + ":8080"
+	if serve {
+		if s.stopServer, err = s.repo.Serve(ctx); err != nil {
+			return err
+		}
+	}
 	v1, err := s.repo.GoodRelease("v1")
 	if err != nil {
 		return err
 	}
-	s.say("A release is a kernel and an initramfs. This one is Debian's kernel with busybox and the agent.")
+	s.say("A release is a kernel and an initramfs: here this host's kernel, busybox and the agent.")
 	if err := s.repo.Publish(ctx, v1); err != nil {
 		return err
 	}
@@ -172,40 +188,68 @@ func (s *story) expect(ctx context.Context, slot, release string, try int) error
 // node runs a command on the node and shows it.
 func (s *story) node(ctx context.Context, command string, status int) error {
 	s.typed("node#", command)
-	r, err := s.m.Exec(ctx, command)
+	r, err := s.m.Exec(ctx, "export TUFBOOT_LOG_LEVEL=warn; "+command+" 2>&1")
 	if err != nil {
 		return err
 	}
-	s.output(r.Stdout + r.Stderr)
+	s.output(unfinished.ReplaceAllString(r.Stdout, ""))
 	if r.Status != status {
 		return fmt.Errorf("%q on the node: exit code %d, expected %d", command, r.Status, status)
+	}
+	if status != 0 {
+		s.output(fmt.Sprintf("(exit code %d)", status))
 	}
 	return nil
 }
 
-// worthShowing are the lines of the console that belong to the story.
-var worthShowing = regexp.MustCompile(`^(tufboot|node|agent|gate)\b|Linux version|Kernel panic`)
+// unfinished are the lines of progress before a download's last one.
+var unfinished = regexp.MustCompile(`(?m)^\w+: \d0?% of \d+ bytes\n`)
+
+// worthShowing are the lines of the console that belong to the story, without
+// the kernel's time stamps.
+var worthShowing = regexp.MustCompile(`^(?:\[ *[0-9.]+\] )?((?:tufboot|node|tufboot-gate): .*)`)
 
 func (s *story) showConsole(line string) {
-	line = strings.TrimSpace(line)
-	if worthShowing.MatchString(line) {
-		s.console(line)
+	if m := worthShowing.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+		s.console(once(m[1]))
 	}
+}
+
+// once returns a line that is there twice only once: OVMF shows its screen, on
+// which GRUB prints too, on the serial console.
+func once(line string) string {
+	if half := line[:len(line)/2]; line == half+half {
+		return half
+	}
+	return line
 }
 
 // shorten leaves out what only this demonstration has in its paths.
-func (s *story) shorten(text string) string {
-	return strings.ReplaceAll(text, s.lab.Dir+"/", "")
+func (s *story) shorten(args []string) []string {
+	short := make([]string, len(args))
+	for i, a := range args {
+		short[i] = strings.TrimPrefix(a, s.lab.Dir+"/")
+	}
+	return short
 }
 
-// quote joins words as one would type them into a shell.
-func quote(args []string) string {
-	words := make([]string, len(args))
+// command returns a command line as one would type it, with long ones broken
+// before their options.
+func command(program string, args []string) string {
+	line := program
+	var lines []string
 	for i, a := range args {
-		words[i] = a
+		word := a
 		if strings.ContainsAny(a, " \t\"") {
-			words[i] = "'" + a + "'"
+			word = "'" + a + "'"
 		}
+		option := strings.HasPrefix(a, "--")
+		if option && i+1 < len(args) && len(line)+len(word)+len(args[i+1]) > 110 {
+			lines = append(lines, line)
+			line = "     " + word
+			continue
+		}
+		line += " " + word
 	}
-	return strings.Join(words, " ")
+	return strings.Join(append(lines, line), " \\\n")
 }

@@ -21,11 +21,20 @@ func (r *Repo) GoodRelease(version string) (Release, error) {
 	return r.release(version, r.lab.Kernel.Image, machine.Tree{})
 }
 
+// failingCheck tells the console once a boot, and its caller always.
+const failingCheck = `#!/bin/sh
+if mkdir /run/told 2>/dev/null; then
+	echo 'node: the workload does not answer' >/dev/console
+fi
+echo 'the workload does not answer' >&2
+exit 1
+`
+
 // UnhealthyRelease makes a release that boots, and whose required health check
 // always fails.
 func (r *Repo) UnhealthyRelease(version string) (Release, error) {
 	extra := machine.Tree{}
-	extra.AddFile("etc/tufboot/health/required.d/10-workload", []byte("#!/bin/sh\necho 'the workload does not answer' >&2\nexit 1\n"), 0o755)
+	extra.AddFile("etc/tufboot/health/required.d/10-workload", []byte(failingCheck), 0o755)
 	return r.release(version, r.lab.Kernel.Image, extra)
 }
 

@@ -42,7 +42,7 @@ func Serve(root string) (*Server, error) {
 
 // URL returns the address, as a guest sees it, of the folder name below root.
 func (s *Server) URL(name string) string {
-	return fmt.Sprintf("http://10.0.2.2:%d/%s", s.port, name)
+	return fmt.Sprintf("http://%s:%d/%s", GuestHost, s.port, name)
 }
 
 // StallAt makes the server stop for good in the next request for a file whose
