@@ -36,8 +36,11 @@ func (i Image) partition(name string) (extent, error) {
 	}
 	defer f.Close()
 	header := make([]byte, 512)
-	if _, err := f.ReadAt(header, 512); err != nil || string(header[:8]) != "EFI PART" {
-		return extent{}, fmt.Errorf("%s has no GPT (%v)", i.Path, err)
+	if _, err := f.ReadAt(header, 512); err != nil {
+		return extent{}, fmt.Errorf("the partition table of %s: %w", i.Path, err)
+	}
+	if string(header[:8]) != "EFI PART" {
+		return extent{}, fmt.Errorf("%s has no GPT", i.Path)
 	}
 	le := binary.LittleEndian
 	at, count, size := int64(le.Uint64(header[72:]))*512, int(le.Uint32(header[80:])), int(le.Uint32(header[84:]))

@@ -107,7 +107,7 @@ func Start(o Options) (*Machine, error) {
 }
 
 // connect takes QEMU's two connections; QEMU makes them before the guest runs.
-func (m *Machine) connect(serial, commands *net.UnixListener) error {
+func (m *Machine) connect(serial, commands net.Listener) error {
 	console, err := m.accept(serial)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (m *Machine) connect(serial, commands *net.UnixListener) error {
 	return nil
 }
 
-func (m *Machine) accept(l *net.UnixListener) (net.Conn, error) {
+func (m *Machine) accept(l net.Listener) (net.Conn, error) {
 	conns := make(chan net.Conn, 1)
 	errs := make(chan error, 1)
 	go func() {
@@ -142,15 +142,15 @@ func (m *Machine) accept(l *net.UnixListener) (net.Conn, error) {
 	case err := <-errs:
 		return nil, err
 	case <-m.done:
-		return nil, fmt.Errorf("it ended: %v", m.err)
+		return nil, errors.Join(errors.New("it ended"), m.err)
 	}
 }
 
-func listen(path string) (*net.UnixListener, error) {
+func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	return net.Listen("unix", path)
 }
 
 // Kill ends the machine at once, in the middle of whatever it does: a power
