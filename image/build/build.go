@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 
 	"tufboot/grub"
@@ -136,11 +137,11 @@ func (b *builder) add(disk *os.File, p part, make func(out string) error) error 
 		return err
 	}
 	b.Logger.Debug("file system made", "partition", p.Name, "bytes", p.Size)
-	path := filepath.Join(b.tools.dir, out)
-	if err := copySparse(disk, p.Start, path); err != nil {
+	file := filepath.Join(b.tools.dir, out)
+	if err := copySparse(disk, p.Start, file); err != nil {
 		return err
 	}
-	return os.Remove(path)
+	return os.Remove(file)
 }
 
 // stageRelease puts the files of a slot into a folder of the toolbox.
@@ -165,18 +166,26 @@ func (b *builder) stageRelease(tree string) error {
 	return writeNew(filepath.Join(root, image.ManifestFile), b.Manifest, 0o644)
 }
 
-// stageData puts the first files of DATA into a folder of the toolbox.
-func (b *builder) stageData(tree string) error {
-	root := filepath.Join(b.tools.dir, tree)
-	if err := makeRoot(root); err != nil {
+// stageData puts the first files of DATA into a folder of the toolbox, and
+// never outside it.
+func (b *builder) stageData(tree string) (err error) {
+	dir := filepath.Join(b.tools.dir, tree)
+	if err := makeRoot(dir); err != nil {
 		return err
 	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
 	for name, content := range b.Data {
-		path := filepath.Join(root, filepath.FromSlash(name))
-		if err := makeFolders(root, filepath.Dir(path)); err != nil {
+		if err := makeFolders(root, path.Dir(name)); err != nil {
 			return err
 		}
-		if err := writeNew(path, content, 0o600); err != nil {
+		if err := root.WriteFile(name, content, 0o600); err != nil {
+			return err
+		}
+		if err := root.Chmod(name, 0o600); err != nil {
 			return err
 		}
 	}
@@ -188,17 +197,19 @@ func makeRoot(path string) error {
 	return errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, 0o755))
 }
 
-// makeFolders makes folder dir below root with mode 0755, whatever the umask is.
-func makeFolders(root, dir string) error {
-	for ; dir != root; dir = filepath.Dir(dir) {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		if err := os.Chmod(dir, 0o755); err != nil {
-			return err
-		}
+// makeFolders makes a folder and those above it, with mode 0755 whatever the
+// umask is.
+func makeFolders(root *os.Root, dir string) error {
+	if dir == "." {
+		return nil
 	}
-	return nil
+	if err := makeFolders(root, path.Dir(dir)); err != nil {
+		return err
+	}
+	if err := root.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return root.Chmod(dir, 0o755)
 }
 
 // writeNew writes a file with exactly the given permissions, whatever the
