@@ -96,10 +96,11 @@ func (n *node) comesUp(slot, release string, try int) {
 	}
 }
 
-// reboot reboots the guest and expects what comes up.
+// reboot reboots the guest and expects what comes up. The kernel is not asked
+// to write anything back first: what the agent needs, it must have synced.
 func (n *node) reboot(slot, release string, try int) {
 	n.Helper()
-	n.must(n.m.Begin("sync; reboot -f"))
+	n.must(n.m.Begin("reboot -n -f"))
 	n.comesUp(slot, release, try)
 }
 

@@ -157,7 +157,7 @@ func (s *story) look(ctx context.Context) error {
 // reboot reboots the node.
 func (s *story) reboot() error {
 	s.typed("node#", "reboot")
-	return s.m.Begin("sync; reboot -f")
+	return s.m.Begin("reboot -f")
 }
 
 // expectUp waits until the node comes up as it should.

@@ -145,7 +145,7 @@ func (c *channel) start(script string) (chan Result, error) {
 }
 
 // Exec runs a shell script in the guest and returns how it ended. A script that
-// reboots the guest gives an error; use Reboot.
+// reboots the guest gives an error; use Begin and WaitBoot.
 func (m *Machine) Exec(ctx context.Context, script string) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
@@ -188,14 +188,6 @@ func (m *Machine) WaitBoot(ctx context.Context) (Boot, error) {
 	case <-ctx.Done():
 		return Boot{}, m.fail("waiting for a boot", ctx.Err())
 	}
-}
-
-// Reboot reboots the guest in good order and waits until it is up again.
-func (m *Machine) Reboot(ctx context.Context) (Boot, error) {
-	if err := m.Begin("sync; reboot -f"); err != nil {
-		return Boot{}, err
-	}
-	return m.WaitBoot(ctx)
 }
 
 // WaitForGate is a script that ends when the health gate of this boot has
