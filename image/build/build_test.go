@@ -226,6 +226,18 @@ func TestBuildIsReproducible(t *testing.T) {
 	if !bytes.Equal(mustRead(t, first.Output), mustRead(t, second.Output)) {
 		t.Error("two builds differ")
 	}
+	// Builds in the same second say nothing about the clock.
+	t.Setenv("TZ", "UTC")
+	for _, p := range one.Partitions[1:] {
+		head := tool(t, "e2fsprogs", "dumpe2fs", "-h", extract(t, first.Output, p))
+		if !bytes.Contains(head, []byte("Filesystem created:       Tue Nov 14 22:13:20 2023")) {
+			t.Errorf("%s has another date:\n%s", p.Name, head)
+		}
+	}
+	listing := tool(t, "mtools", "mdir", "-/", "-i", fmt.Sprintf("%s@@%d", first.Output, one.Partitions[0].Start), "::")
+	if n := bytes.Count(listing, []byte("2023-11-14")); n == 0 || bytes.Count(listing, []byte("-11-")) != n {
+		t.Errorf("files of another date on the EFI partition:\n%s", listing)
+	}
 	second.Seed = ""
 	two := mustBuild(t, second)
 	for i := range one.Partitions {
