@@ -77,7 +77,8 @@ const reservedPrefix = "tufboot."
 // the kernel (grub-core/lib/cmdline.c), which then reads something else; control
 // characters because the command line is one line; the boot loader's own
 // parameters (tufboot.slot=, ...) because a release that sets them would tell
-// the agent a wrong slot.
+// the agent a wrong slot; and words that GRUB would expand to file names
+// (grub-core/commands/wildcard.c).
 func CheckCmdline(s string) error {
 	const limit = 1024
 	if len(s) > limit {
@@ -91,6 +92,9 @@ func CheckCmdline(s string) error {
 	for word := range strings.FieldsSeq(s) {
 		if strings.HasPrefix(word, reservedPrefix) {
 			return fmt.Errorf("kernel command line: %q is for the boot loader to set: %w", word, ErrFormat)
+		}
+		if strings.ContainsAny(word[:1], "/(*") && strings.ContainsAny(word, "*?") {
+			return fmt.Errorf("kernel command line: GRUB would expand %q to file names: %w", word, ErrFormat)
 		}
 	}
 	return nil

@@ -61,18 +61,18 @@ func (n *Node) note(s *State, p Plan, err error) {
 
 // write makes the slot unbootable, fills it and reads it back.
 func (n *Node) write(ctx context.Context, p Plan) error {
-	part := n.Disk.Slot(p.Slot)
-	// First of all, the slot must be nobody's fallback, even if the block is lost.
-	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
-		return err
-	}
-	err := n.changeBlock(fmt.Sprintf("mark slot %s as being written", p.Slot), func(s grub.State) (grub.State, error) {
-		return s.Invalidate(p.Slot)
-	})
+	files, err := slotFiles(p.resolved)
 	if err != nil {
 		return err
 	}
-	files, err := slotFiles(p.resolved)
+	part := n.Disk.Slot(p.Slot)
+	// Before anything else the slot must be nobody's fallback, even if the block is lost.
+	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
+		return err
+	}
+	err = n.changeBlock(fmt.Sprintf("mark slot %s as being written", p.Slot), func(s grub.State) (grub.State, error) {
+		return s.Invalidate(p.Slot)
+	})
 	if err != nil {
 		return err
 	}

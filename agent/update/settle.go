@@ -107,7 +107,9 @@ func (n *Node) repair(f Facts) error {
 // running trial stays a trial, with the attempts that GRUB has counted; the
 // other slot was committed when it was armed, and only the inactive slot is
 // ever written, so it is bootable. Without a trial nothing is known of the
-// other slot, and it must be written before it is booted.
+// other slot, and it must be written before it is booted. (If GRUB had to leave
+// last-good's slot too, because it does not load, the running one is committed
+// without a trial: nothing else is left to roll back to.)
 func (f Facts) rebuilt() grub.State {
 	trial := f.Booted.Try > 0
 	s := grub.State{
