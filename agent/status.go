@@ -73,10 +73,13 @@ func statusText(st update.Status) string {
 		row("trial", "release %s in slot %s", st.Trial.Version, st.Trial.Slot)
 	}
 	if check := st.LastCheck; check != nil {
-		row("last check", "%s: %s %s", check.At.Format(time.RFC3339), check.Reason, check.Text)
+		row("last check", "%s: %s", check.At.Format(time.RFC3339), checkText(check))
 	}
 	if m := st.Metadata; m != nil {
-		row("metadata", "%s", metadataText(m))
+		row("metadata", "%s", heldText("root", m.Root))
+		row("", "%s", heldText("timestamp", m.Timestamp))
+		row("", "%s", heldText("snapshot", m.Snapshot))
+		row("", "%s", heldText("targets", m.Targets))
 	}
 	for _, f := range st.Failed {
 		row("failed", "release %s (%s) at %s: %s", f.Version, f.Release.Short(), f.At.Format(time.RFC3339), f.Why)
@@ -120,15 +123,19 @@ func slotText(st update.Status, slot grub.Slot) string {
 	return text
 }
 
-func metadataText(t *client.Trust) string {
-	held := func(role string, h client.Held) string {
-		switch {
-		case h.Version == 0:
-			return role + ": none"
-		case h.Expired:
-			return fmt.Sprintf("%s: version %d, EXPIRED %s", role, h.Version, h.Expires.Format(time.RFC3339))
-		}
-		return fmt.Sprintf("%s: version %d, until %s", role, h.Version, h.Expires.Format(time.RFC3339))
+func checkText(c *update.LastCheck) string {
+	if c.Text != "" {
+		return c.Reason + ": " + c.Text
 	}
-	return strings.Join([]string{held("root", t.Root), held("timestamp", t.Timestamp), held("snapshot", t.Snapshot), held("targets", t.Targets)}, "; ")
+	return c.Reason + ", release " + c.Version
+}
+
+func heldText(role string, h client.Held) string {
+	switch {
+	case h.Version == 0:
+		return role + ": none yet"
+	case h.Expired:
+		return fmt.Sprintf("%s: version %d, EXPIRED %s", role, h.Version, h.Expires.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%s: version %d, until %s", role, h.Version, h.Expires.Format(time.RFC3339))
 }
