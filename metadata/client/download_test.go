@@ -251,6 +251,28 @@ func TestDownloadStalls(t *testing.T) {
 	})
 }
 
+// A server that accepts a request for a payload and says nothing.
+func TestDownloadSilence(t *testing.T) {
+	r, a, _ := payloadRepo(t, 1000)
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(t, r, "http://server")
+		disk := fromDisk(r, func(_ *http.Request, body io.Reader) io.Reader { return body })
+		opts.Transport = roundTrip(func(req *http.Request) (*http.Response, error) {
+			if !strings.HasSuffix(req.URL.Path, "payload") {
+				return disk(req)
+			}
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})
+		c := refreshed(t, opts)
+		start := time.Now()
+		wantReason(t, c.Download(t.Context(), a, nil, io.Discard, nil), client.ReasonStalled)
+		if took := time.Since(start); took != 5*30*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 // A server that has sent everything but does not end its answer.
 func TestDownloadWithoutEnd(t *testing.T) {
 	r, a, data := payloadRepo(t, 200_000)
@@ -265,9 +287,13 @@ func TestDownloadWithoutEnd(t *testing.T) {
 			return io.MultiReader(body, &dripping{req.Context(), body, 1, time.Hour})
 		})
 		var got bytes.Buffer
-		must(t, refreshed(t, opts).Download(t.Context(), a, nil, &got, nil))
-		if !bytes.Equal(got.Bytes(), data) || tries != 1 {
-			t.Errorf("%d tries", tries)
+		c, err := client.New(opts) // this one waits
+		must(t, err)
+		must(t, c.Refresh(t.Context()))
+		start := time.Now()
+		must(t, c.Download(t.Context(), a, nil, &got, nil))
+		if took := time.Since(start); !bytes.Equal(got.Bytes(), data) || tries != 1 || took != 30*time.Second {
+			t.Errorf("%d tries in %v", tries, took)
 		}
 	})
 }

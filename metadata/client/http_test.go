@@ -184,14 +184,19 @@ func TestCompressedErrorPage(t *testing.T) {
 func TestEndlessMetadata(t *testing.T) {
 	r := newRepo(t, "repo")
 	s := serve(t, r)
+	sent := make(chan int, 1)
 	s.setFault(on("/timestamp.json", func(w http.ResponseWriter, _ *http.Request) {
-		for {
+		for n := 0; ; n += 4096 {
 			if _, err := w.Write(make([]byte, 4096)); err != nil {
+				sent <- n
 				return
 			}
 		}
 	}))
 	wantReason(t, refresh(t, options(t, r, s.URL)), client.ReasonBadLength)
+	if n := <-sent; n > 64<<20 { // buffers of the network included
+		t.Errorf("took %d bytes of it", n)
+	}
 }
 
 func TestRedirects(t *testing.T) {
@@ -359,6 +364,23 @@ func TestStalls(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Metadata must be complete within the request timeout, however steadily it comes.
+func TestSlowMetadata(t *testing.T) {
+	r := newRepo(t, "repo")
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(t, r, "http://server")
+		opts.RequestTimeout = 10 * time.Second
+		opts.Transport = fromDisk(r, func(req *http.Request, body io.Reader) io.Reader {
+			return &dripping{req.Context(), body, 10, time.Second}
+		})
+		start := time.Now()
+		wantReason(t, refresh(t, opts), client.ReasonStalled)
+		if took := time.Since(start); took != 5*opts.RequestTimeout {
+			t.Errorf("took %v, want five times %v", took, opts.RequestTimeout)
+		}
+	})
 }
 
 // A server that accepts a request and says nothing.
