@@ -11,7 +11,9 @@ import (
 // TestDiskWithTheSameLabels plugs in a second tufboot disk: a USB stick, which
 // firmware and GRUB see, and a disk before the boot disk, which the kernel sees
 // too (Debian's cloud kernel has no USB). Both hold another release: were
-// anything taken from them, it would come up.
+// anything taken from them, it would come up. (UEFI shows GRUB the second disk
+// first. On BIOS the boot disk is always GRUB's first, so there it is the agent
+// that can be misled.)
 func TestDiskWithTheSameLabels(t *testing.T) {
 	for _, firmware := range []machine.Firmware{machine.BIOS, machine.UEFI} {
 		t.Run(string(firmware), func(t *testing.T) {
