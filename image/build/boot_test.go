@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,25 @@ func TestBoot(t *testing.T) {
 					t.Errorf("%q is not in the kernel command line %q", want, line)
 				}
 			}
+		})
+	}
+}
+
+// TestBootWithoutConfig takes grub.cfg away: the machine must not stop at a
+// prompt. QEMU ends when it reboots.
+func TestBootWithoutConfig(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots two machines; go test without -short does it")
+	}
+	o := small(t)
+	r := mustBuild(t, o)
+	esp := fmt.Sprintf("%s@@%d", o.Output, r.Partitions[0].Start)
+	if out, err := exec.Command("mdel", "-i", esp, "::/grub/grub.cfg").CombinedOutput(); err != nil {
+		t.Fatalf("mdel: %v: %s", err, out)
+	}
+	for _, firmware := range []string{"BIOS", "UEFI"} {
+		t.Run(firmware, func(t *testing.T) {
+			boot(t, firmware, o.Output) // fails by the test's own time limit if the machine never reboots
 		})
 	}
 }

@@ -82,6 +82,16 @@ func buildGrub(ctx context.Context, t *toolbox, o Options) (images []coreImage, 
 	return images, warnings, nil
 }
 
+// earlyConfig is run by GRUB's core, before anything is read from a disk. It has
+// the core's own parser: one command a line, no conditions. A grub.cfg that is
+// there never comes back; without one GRUB would stop at its prompt for ever,
+// and a machine that reboots may find its disk the next time.
+const earlyConfig = `configfile $prefix/grub.cfg
+echo "tufboot: grub.cfg cannot be read; rebooting in 10 seconds"
+sleep 10
+reboot
+`
+
 // makeCore makes GRUB's image for one platform. All modules are built in: what
 // boots must not depend on files beside it that could be of another version.
 func makeCore(ctx context.Context, t *toolbox, p platform, dir string) (coreImage, error) {
@@ -89,8 +99,11 @@ func makeCore(ctx context.Context, t *toolbox, p platform, dir string) (coreImag
 	if err != nil {
 		return coreImage{}, err
 	}
-	out := "core-" + p.name
-	args := append([]string{"-O", p.name, "-d", dir, "-p", p.prefix, "-o", out}, grub.Modules(p.name)...)
+	out, early := "core-"+p.name, "early-"+p.name+".cfg"
+	if err := os.WriteFile(filepath.Join(t.dir, early), []byte(earlyConfig), 0o644); err != nil {
+		return coreImage{}, err
+	}
+	args := append([]string{"-O", p.name, "-d", dir, "-p", p.prefix, "-c", early, "-o", out}, grub.Modules(p.name)...)
 	if _, err := t.run(ctx, nil, "grub-mkimage", args...); err != nil {
 		return coreImage{}, err
 	}
