@@ -65,7 +65,7 @@ FUZZ_TIME ?= 1m
 fuzz: ## run every fuzz target for FUZZ_TIME (default 1m)
 	@set -e; for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ_TIME) $$pkg; \
+	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x $$pkg; \
 	  done; done
 
 lint: ## gofmt, go vet, golangci-lint

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -110,8 +111,13 @@ func (s *session) updater() (n *update.Node, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if n.Client, err = client.New(opts); err != nil {
-		return nil, nil, err
+	n.Client, err = client.New(opts)
+	var wrong *client.VerificationError
+	switch {
+	case errors.As(err, &wrong):
+		return nil, nil, fmt.Errorf("%s: %w", s.cfg.Root, err)
+	case err != nil:
+		return nil, nil, console.Usagef("%w", err)
 	}
 	display := &transfers{out: os.Stderr}
 	n.Progress = display.set
