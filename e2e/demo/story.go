@@ -244,7 +244,7 @@ func command(program string, args []string) string {
 			word = "'" + a + "'"
 		}
 		option := strings.HasPrefix(a, "--")
-		if option && i+1 < len(args) && len(line)+len(word)+len(args[i+1]) > 110 {
+		if option && i+1 < len(args) && len(line)+len(word)+len(args[i+1]) > 90 {
 			lines = append(lines, line)
 			line = "     " + word
 			continue
