@@ -74,7 +74,9 @@ func (b *Booted) set(name, value string) error {
 		}
 		b.Try = try
 	case argESP:
-		b.ESP = strings.ToLower(value)
+		if value != "none" { // what grub.cfg passes where probe fails
+			b.ESP = strings.ToLower(value)
+		}
 	}
 	return nil
 }

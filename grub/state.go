@@ -138,7 +138,8 @@ func (s State) MarkGood() (State, error) {
 }
 
 // Rollback returns the state in which slot to is active and committed. If the
-// other slot was on trial, it is given up: its X_ok is 0 from then on. Refused
+// other slot was on trial, it is given up, as GRUB does it: its X_ok is 0 from
+// then on, and BootID stays (see GaveUp). Refused
 // when slot to may not be booted. Rollback does not write.
 func (s State) Rollback(to Slot) (State, error) {
 	switch {
@@ -153,8 +154,10 @@ func (s State) Rollback(to Slot) (State, error) {
 	}
 	if s.Trial() {
 		s = s.withOK(s.Active, false)
+	} else {
+		s.BootID = ""
 	}
-	s.Active, s.Success, s.Counter, s.BootID = to, true, 0, ""
+	s.Active, s.Success, s.Counter = to, true, 0
 	return s, nil
 }
 
