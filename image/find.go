@@ -90,7 +90,12 @@ func (f *finder) named() (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("disk %s: %w", f.Disk, err)
 	}
-	return f.partitions(d)
+	disk, err := f.partitions(d)
+	if err == nil && f.ESP != "" && disk.EFI.UUID != f.ESP {
+		return nil, refuse(ReasonAmbiguousDisk, "correct the configured disk, or leave it out: the boot disk is found by itself",
+			"disk %s is not the one that was booted: its EFI partition is %s, and GRUB was loaded from %s", f.Disk, disk.EFI.UUID, f.ESP)
+	}
+	return disk, err
 }
 
 // sysfsOf returns the folder of the whole disk with a device number.

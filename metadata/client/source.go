@@ -35,6 +35,11 @@ var errNoRange = errors.New("the server gave another part of the file than was a
 func newSource(opts Options) (source, error) {
 	u, err := url.Parse(opts.Server)
 	if err != nil {
+		// The error of Parse repeats the address, which may hold a password.
+		var wrong *url.Error
+		if errors.As(err, &wrong) {
+			err = wrong.Err
+		}
 		return nil, fmt.Errorf("server address: %w", err)
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
@@ -43,16 +48,16 @@ func newSource(opts Options) (source, error) {
 	switch u.Scheme {
 	case "http", "https":
 		if u.Host == "" {
-			return nil, fmt.Errorf("server address %q has no host", opts.Server)
+			return nil, fmt.Errorf("server address %q has no host", u.Redacted())
 		}
 		return newHTTPSource(u, opts), nil
 	case "file":
 		if (u.Host != "" && u.Host != "localhost") || !filepath.IsAbs(u.Path) {
-			return nil, fmt.Errorf("server address %q: write file:///absolute/folder", opts.Server)
+			return nil, fmt.Errorf("server address %q: write file:///absolute/folder", u.Redacted())
 		}
 		return &fileSource{dir: filepath.FromSlash(u.Path)}, nil
 	}
-	return nil, fmt.Errorf("server address %q: use http://, https:// or file://", opts.Server)
+	return nil, fmt.Errorf("server address %q: use http://, https:// or file://", u.Redacted())
 }
 
 // checkName refuses names that could lead out of the repository, whoever signed
