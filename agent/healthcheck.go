@@ -13,6 +13,7 @@ import (
 
 	"tufboot/agent/health"
 	"tufboot/agent/update"
+	"tufboot/internal/console"
 )
 
 func healthcheckCommand() *cli.Command {
@@ -28,7 +29,8 @@ Examples:
    agent healthcheck
    agent healthcheck --report-only --wait 10m         # in a pod
    agent healthcheck --wait 10m --reboot-on-failure   # what the boot service runs`,
-		Flags: commonFlags(lockFlag(),
+		Flags: commonFlags(
+			&cli.DurationFlag{Name: "lock-wait", Usage: "wait so `LONG` for another agent to end", Value: 3 * time.Minute, EnvVars: []string{"TUFBOOT_LOCK_WAIT"}},
 			&cli.DurationFlag{Name: "wait", Usage: "go on for so `LONG` until all required checks pass (default: one round; for a trial: health.deadline)"},
 			&cli.BoolFlag{Name: "reboot-on-failure", Usage: "reboot when a trial fails"},
 			&cli.BoolFlag{Name: "report-only", Usage: "run the checks and decide nothing; needs no access to the disk"}),
@@ -74,10 +76,12 @@ func (s *session) gate(ctx context.Context) (update.GateReport, error) {
 }
 
 // trialFailed reports whether this boot is a trial that has to end: it was
-// found unhealthy, or the gate could not even look.
+// found unhealthy, or the gate could not even look. That another agent holds
+// the lock says nothing about the trial.
 func (s *session) trialFailed(report update.GateReport, err error) bool {
 	return report.Verdict == update.VerdictFailed ||
-		err != nil && report.Verdict == "" && s.booted.Try > 0 && !s.cli.Bool("report-only")
+		err != nil && report.Verdict == "" && s.booted.Try > 0 && !s.cli.Bool("report-only") &&
+			console.ReasonCode(err) != update.ReasonLocked
 }
 
 // checks builds the gate from the configuration.

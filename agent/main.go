@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"tufboot/internal/console"
@@ -35,8 +36,11 @@ func run(args []string) int {
 }
 
 // wantsJSON looks for --json among the arguments as given, since an error in
-// them may keep the flag from being parsed.
+// them may keep the flag from being parsed, and in the environment.
 func wantsJSON(args []string) bool {
+	if on, err := strconv.ParseBool(os.Getenv("TUFBOOT_JSON")); err == nil && on {
+		return true
+	}
 	for _, a := range args[1:] {
 		switch a {
 		case "--json", "-json", "--json=true":

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"tufboot/agent/update"
 	"tufboot/grub"
 )
 
@@ -40,16 +42,18 @@ func rollback(ctx context.Context, c *cli.Context, s *session) error {
 	return s.locked(ctx, func() error {
 		to, err := n.Rollback(ctx, c.String("reason"))
 		if err != nil {
-			return err
+			return s.stillArmed(ctx, err)
 		}
 		reboot := to != s.booted.Slot
 		text := fmt.Sprintf("slot %s is active and committed", to)
 		if reboot {
 			text += "; reboot to run it"
 		}
-		if err := print(c, rolledBack{Active: to, Reboot: reboot}, text); err != nil || !reboot {
-			return err
+		say := func() error { return print(c, rolledBack{Active: to, Reboot: reboot}, text) }
+		if !reboot {
+			// What was armed is taken back, and with it the wish for a reboot.
+			return errors.Join(say(), update.RemoveSentinel(s.cfg.Reboot.Sentinel))
 		}
-		return s.startTrial(ctx, "rolled back to slot "+string(to))
+		return s.startTrial(ctx, "rolled back to slot "+string(to), say)
 	})
 }

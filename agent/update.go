@@ -47,7 +47,7 @@ type refused struct {
 // list with commas. Other failures are never allowed, whatever the list says.
 func refusalAllowed(err error, reasons string) bool {
 	return console.ExitCode(err) == console.ExitRefused &&
-		slices.Contains(strings.Split(reasons, ","), console.ReasonCode(err))
+		slices.Contains(strings.FieldsFunc(reasons, func(r rune) bool { return r == ',' || r == ' ' }), console.ReasonCode(err))
 }
 
 func runUpdate(ctx context.Context, c *cli.Context, s *session) error {
@@ -59,15 +59,14 @@ func runUpdate(ctx context.Context, c *cli.Context, s *session) error {
 		p, err := n.Update(ctx, c.String("release"))
 		done()
 		if err != nil {
-			return err
+			return s.stillArmed(ctx, err)
 		}
 		if !p.Install {
 			return print(c, p, upToDate(p))
 		}
 		text := fmt.Sprintf("release %s (%s) is in slot %s, verified and armed; its trial starts with the next boot", p.Version, p.Release.Short(), p.Slot)
-		if err := print(c, p, text); err != nil {
-			return err
-		}
-		return s.startTrial(ctx, "release "+p.Version+" is armed in slot "+string(p.Slot))
+		return s.startTrial(ctx, "release "+p.Version+" is armed in slot "+string(p.Slot), func() error {
+			return print(c, p, text)
+		})
 	})
 }

@@ -6,9 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
 
 	"tufboot/grub"
 	"tufboot/image"
+	"tufboot/metadata"
 )
 
 // Activate arms the slot that Apply wrote (steps 5 and 6 of the package
@@ -76,6 +80,10 @@ func (n *Node) Rollback(ctx context.Context, why string) (grub.Slot, error) {
 		return "", f.refusal(situation)
 	}
 	to := f.Block.Active.Other()
+	if _, left := s.FailedBefore(n.slotRelease(to).ID); left && situation == SituationOtherSlot {
+		return to, refuse(ReasonRebootPending, "reboot the node; to come back to the release, `agent update --release VERSION` after that",
+			"slot %s is active already: the rollback only waits for the reboot", f.Block.Active)
+	}
 	if !f.Block.OK(to) {
 		return to, refuse(ReasonSlotNotBootable, "install a good release instead: `agent update --release VERSION`",
 			"slot %s is marked as not bootable: it was given up, or is half written", to)
@@ -87,9 +95,11 @@ func (n *Node) Rollback(ctx context.Context, why string) (grub.Slot, error) {
 	if left.ID != "" {
 		s = s.remember(Failure{Release: left.ID, Version: left.Version, Why: why, At: n.Now().UTC()})
 	}
+	s = s.forget(n.slotRelease(to).ID)
 	s.Trial, s.Staged = nil, nil
 	if err := s.Save(n.StateDir); err != nil {
-		return to, err
+		// The way back must not hang on a memory that may be lost at any time.
+		n.Logger.Warn("the rollback is not remembered: the release may be installed again", "error", err)
 	}
 	return to, n.changeBlock(fmt.Sprintf("roll back to slot %s", to), func(b grub.State) (grub.State, error) {
 		return b.Rollback(to)
@@ -104,12 +114,23 @@ func (n *Node) checkSlot(ctx context.Context, slot grub.Slot) error {
 	if err == nil {
 		err = readBack(ctx, part, files)
 	}
-	var inUse *image.RefusedError
-	if err == nil || ctx.Err() != nil || errors.As(err, &inUse) && inUse.Reason == image.ReasonSlotMounted {
-		return err
+	if err == nil {
+		return nil
+	}
+	if !contentWrong(err) {
+		return fmt.Errorf("look at slot %s (%s): %w", slot, part.Device, err)
 	}
 	return refuse(ReasonSlotNotBootable, "stay on the booted release, or install another: `agent update --release VERSION`",
 		"slot %s (%s) does not hold a whole release: %v", slot, part.Device, err)
+}
+
+// contentWrong reports whether err says that a slot's content is wrong, as
+// opposed to one that keeps the agent from looking (no permission, no driver).
+func contentWrong(err error) bool {
+	var refused *image.RefusedError
+	return errors.Is(err, errDiffers) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, metadata.ErrFormat) ||
+		errors.Is(err, unix.EIO) || errors.Is(err, unix.EUCLEAN) || errors.Is(err, unix.EBADMSG) ||
+		errors.As(err, &refused) && refused.Reason == image.ReasonWrongFilesystem
 }
 
 // goneBad reports whether a slot certainly does not hold a whole release.

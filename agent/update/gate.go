@@ -95,9 +95,11 @@ func (n *Node) HealthCheck(ctx context.Context, lock func() (*Lock, error), run 
 		return r, fmt.Errorf("the health gate was interrupted before it decided: %w", err)
 	}
 	err = n.decide(lock, facts, r.Health)
-	if err == nil {
+	var bad *UnhealthyError
+	switch {
+	case err == nil:
 		r.Verdict = VerdictCommitted
-	} else {
+	case errors.As(err, &bad):
 		r.Verdict = VerdictFailed
 	}
 	return r, err
@@ -131,6 +133,9 @@ func (n *Node) decide(lock func() (*Lock, error), judged Facts, h health.Report)
 	}
 	slot := judged.Booted.Slot
 	err = n.changeBlock(fmt.Sprintf("mark slot %s good", slot), func(b grub.State) (grub.State, error) {
+		if b.Success && b.Active == slot {
+			return b, nil // another gate was faster
+		}
 		if b != judged.Block {
 			return b, errors.New("the environment block changed while the health checks ran; the trial is not decided")
 		}
@@ -156,9 +161,7 @@ func (n *Node) cleanUp(committed grub.Slot) error {
 	if err != nil {
 		return err
 	}
-	if s.Trial != nil {
-		s = s.forget(s.Trial.Release)
-	}
+	s = s.forget(n.slotRelease(committed).ID)
 	s.Trial, s.Staged = nil, nil
 	return s.Save(n.StateDir)
 }

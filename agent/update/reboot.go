@@ -2,7 +2,9 @@ package update
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,15 @@ func LeaveSentinel(path, why string) error {
 	}
 	if err := atomicfile.Write(path, []byte(why+"\n"), 0o644); err != nil {
 		return fmt.Errorf("leave the reboot sentinel: %w", err)
+	}
+	return nil
+}
+
+// RemoveSentinel takes the wish for a reboot back. An empty path, or no file, is
+// nothing to do.
+func RemoveSentinel(path string) error {
+	if err := os.Remove(path); err != nil && path != "" && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the reboot sentinel: %w", err)
 	}
 	return nil
 }

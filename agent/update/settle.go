@@ -23,10 +23,8 @@ func (n *Node) settle(ctx context.Context) (State, Facts, Situation, error) {
 			return s, f, "", err
 		}
 		situation := f.Situation()
-		mended, err := n.mend(ctx, f, situation)
-		if err != nil {
-			return s, f, situation, err
-		}
+		// The memory comes first: the block still tells what happened if the
+		// run is cut off here, and after the block is mended nothing would.
 		next, changed := n.settled(s, f, situation)
 		if changed {
 			if err := next.Save(n.StateDir); err != nil {
@@ -34,6 +32,10 @@ func (n *Node) settle(ctx context.Context) (State, Facts, Situation, error) {
 			}
 		}
 		s = next
+		mended, err := n.mend(ctx, f, situation)
+		if err != nil {
+			return s, f, situation, err
+		}
 		if !changed && !mended {
 			return s, f, situation, nil
 		}

@@ -96,5 +96,11 @@ func heldFiles(part image.Partition) ([]slotFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slotFiles(&client.Resolved{Release: r, Manifest: manifest, ID: metadata.IdentityOf(manifest)})
+	files, err := slotFiles(&client.Resolved{Release: r, Manifest: manifest, ID: metadata.IdentityOf(manifest)})
+	for i := range files {
+		if files[i].name == grub.CmdlineFile {
+			files[i].sha256 = "" // another version of the agent may have worded it otherwise
+		}
+	}
+	return files, err
 }
