@@ -15,6 +15,7 @@ func TestParseKernelCmdline(t *testing.T) {
 		ours + " tufboot.slot=A tufboot.try=0 tufboot.boot_id=" + noBootID: full,
 		"tufboot.slot=A tufboot.boot_id=" + noBootID + " tufboot.try=0":    {Slot: SlotA},
 		"-- tufboot.slot=A":               {},
+		"tufboot.slot=A tufboot.esp=none": {Slot: SlotA},
 		"tufboot.shell=1 tufboot.later=x": {},
 		"xtufboot.slot=A tufboot_slot=A":  {},
 	} {

@@ -69,7 +69,9 @@ func TestFindWithSecondDisk(t *testing.T) {
 			t.Errorf("got %+v, %v; want %+v", got, err, want)
 		}
 	}
-	_, err := image.Find(image.FindOptions{SysDir: sys})
+	_, err := image.Find(image.FindOptions{SysDir: sys, Disk: first.device, ESP: second.find().EFI.UUID})
+	wantRefusal(t, err, image.ReasonAmbiguousDisk)
+	_, err = image.Find(image.FindOptions{SysDir: sys})
 	wantRefusal(t, err, image.ReasonAmbiguousDisk)
 	_, err = image.Find(image.FindOptions{SysDir: sys, ESP: "00000000-0000-0000-0000-000000000000"})
 	wantRefusal(t, err, image.ReasonDiskNotFound)

@@ -3,6 +3,7 @@ package client_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -125,14 +126,22 @@ func TestNewRefuses(t *testing.T) {
 		"a relative file":   func(o *client.Options) { o.Server = "file://folder/sub" },
 		"no address":        func(o *client.Options) { o.Server = "http://[::1" },
 		"an opaque one":     func(o *client.Options) { o.Server = "http:host" },
+		"misspelt scheme":   func(o *client.Options) { o.Server = "htps://bob:s3cret@host/" },
+		"a bad port":        func(o *client.Options) { o.Server = "http://bob:s3cret@host:port/" },
+		"a bad escape":      func(o *client.Options) { o.Server = "http://bob:s3cret@host/%zz" },
+		"no host, a user":   func(o *client.Options) { o.Server = "http://bob:s3cret@/" },
 		"a name, no scheme": func(o *client.Options) { o.Server = "host.example/repo" },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
 			opts := good
 			change(&opts)
-			if _, err := client.New(opts); err == nil {
-				t.Error("no error")
+			_, err := client.New(opts)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("the error shows the password: %v", err)
 			}
 		})
 	}
