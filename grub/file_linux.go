@@ -7,9 +7,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+)
+
+// A writer holds the lock for milliseconds. One that has it for lockWait is not
+// one of ours, and an agent that waits for it for ever could not even be ended.
+const (
+	lockWait  = 30 * time.Second
+	lockPause = 10 * time.Millisecond
 )
 
 // openLocked opens a file for reading and writing and waits until no other
@@ -19,11 +27,15 @@ func openLocked(path string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("environment block: %w", err)
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(lockPause) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
 			break
 		}
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: another program has held it for %v: %w", path, lockWait, err)
 	}
 	if err != nil {
 		f.Close()
