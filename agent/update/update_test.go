@@ -256,12 +256,7 @@ func TestWrongPartial(t *testing.T) {
 // TestRollbackByHand goes back to the release before the committed one.
 func TestRollbackByHand(t *testing.T) {
 	r := newRig(t)
-	r.publish("2")
-	r.update()
-	r.reboot()
-	if _, err := r.gate(true); err != nil {
-		t.Fatal(err)
-	}
+	r.commit("2")
 	to, err := r.node().Rollback(t.Context(), "ticket 4711")
 	must(t, err)
 	if to != grub.SlotA {
@@ -300,12 +295,7 @@ func TestRollbackDuringTrial(t *testing.T) {
 // TestRollbackToCorruptSlot refuses to go back to what does not hold a release.
 func TestRollbackToCorruptSlot(t *testing.T) {
 	r := newRig(t)
-	r.publish("2")
-	r.update()
-	r.reboot()
-	if _, err := r.gate(true); err != nil {
-		t.Fatal(err)
-	}
+	r.commit("2")
 	r.corrupt(grub.SlotA, "1")
 	_, err := r.node().Rollback(t.Context(), "no")
 	if reasonOf(err) != update.ReasonSlotNotBootable {
