@@ -63,10 +63,7 @@ image: deps build ## build a demo disk image in build/demo.img, with its reposit
 
 FUZZ_TIME ?= 1m
 fuzz: ## run every fuzz target for FUZZ_TIME (default 1m)
-	@set -e; for pkg in $$(go list ./...); do \
-	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x $$pkg; \
-	  done; done
+	@scripts/fuzz $(FUZZ_TIME)
 
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
