@@ -13,6 +13,7 @@ import (
 
 	"tufboot/agent/health"
 	"tufboot/agent/update"
+	"tufboot/grub"
 	"tufboot/internal/console"
 )
 
@@ -34,8 +35,27 @@ Examples:
 			&cli.DurationFlag{Name: "wait", Usage: "go on for so `LONG` until all required checks pass (default: one round; for a trial: health.deadline)"},
 			&cli.BoolFlag{Name: "reboot-on-failure", Usage: "reboot when a trial fails"},
 			&cli.BoolFlag{Name: "report-only", Usage: "run the checks and decide nothing; needs no access to the disk"}),
-		Action: verb(healthcheck),
+		Action: func(c *cli.Context) error {
+			err := verb(healthcheck)(c)
+			var usage *console.UsageError
+			if !errors.As(err, &usage) || !c.Bool("reboot-on-failure") || c.Args().Present() || !onTrial() {
+				return err
+			}
+			// Nothing was looked at, because the configuration that the release
+			// brought is wrong. Its command for a reboot is not known either.
+			return errors.Join(err, update.Reboot(c.Context, nil))
+		},
 	}
+}
+
+// onTrial reports whether the kernel was started for a counted trial boot.
+func onTrial() bool {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return false
+	}
+	booted, err := grub.ParseKernelCmdline(string(line))
+	return err == nil && booted.Try > 0
 }
 
 func healthcheck(ctx context.Context, c *cli.Context, s *session) error {

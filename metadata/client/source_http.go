@@ -30,6 +30,7 @@ func newHTTPSource(base *url.URL, opts Options) *httpSource {
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSHandshakeTimeout:    15 * time.Second,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Time: notBefore(opts.ClockFloor, opts.Now)},
 			ForceAttemptHTTP2:      true,
 			MaxIdleConnsPerHost:    2,
 			IdleConnTimeout:        30 * time.Second,
@@ -44,6 +45,17 @@ func newHTTPSource(base *url.URL, opts Options) *httpSource {
 		userAgent: opts.UserAgent,
 		timeout:   opts.RequestTimeout,
 		stall:     opts.StallTimeout,
+	}
+}
+
+// notBefore is a clock that never shows a time before floor: a machine that
+// starts in 1970 would take every certificate for one of the future.
+func notBefore(floor time.Time, now func() time.Time) func() time.Time {
+	return func() time.Time {
+		if t := now(); t.After(floor) {
+			return t
+		}
+		return floor
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"testing"
+	"time"
 )
 
 func TestParseContentRange(t *testing.T) {
@@ -34,6 +35,22 @@ func FuzzParseContentRange(f *testing.F) {
 			t.Errorf("%q: %d of %d", s, start, total)
 		}
 	})
+}
+
+// Certificates are judged by the clock floor where the machine's clock is behind.
+func TestTLSClock(t *testing.T) {
+	floor := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, now := range []time.Time{time.Unix(0, 0), floor.Add(time.Hour)} {
+		o := withDefaults(Options{Server: "https://server/", ClockFloor: floor, Now: func() time.Time { return now }})
+		s, err := newSource(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := s.(*httpSource).client.Transport.(*http.Transport)
+		if got := transport.TLSClientConfig.Time(); got.Before(floor) || got.Before(now) {
+			t.Errorf("at %v certificates are judged by %v", now, got)
+		}
+	}
 }
 
 // No name leaves the repository, whatever the layers above let through.
