@@ -75,6 +75,10 @@ func (n *Node) ensure(ctx context.Context, p Plan) error {
 	if err := image.ReadBack(part, nothing); err != nil {
 		return err
 	}
+	// From here on the slot must be nobody's fallback, even if the block is lost.
+	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
+		return err
+	}
 	if n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, part, files) == nil {
 		n.Logger.Info("the slot holds the release already", "slot", p.Slot)
 		return nil
@@ -84,10 +88,6 @@ func (n *Node) ensure(ctx context.Context, p Plan) error {
 
 // write makes the slot unbootable, fills it and reads it back.
 func (n *Node) write(ctx context.Context, p Plan, part image.Partition, files []slotFile) error {
-	// Before anything else the slot must be nobody's fallback, even if the block is lost.
-	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
-		return err
-	}
 	err := n.changeBlock(fmt.Sprintf("mark slot %s as being written", p.Slot), func(s grub.State) (grub.State, error) {
 		return s.Invalidate(p.Slot)
 	})

@@ -18,7 +18,8 @@
 //     other unbootable: GRUB cannot choose a slot that is being written, not
 //     even when the block is lost.
 //  2. Artifacts go into the slot under names that GRUB does not look for, are
-//     length- and hash-checked on the way, fsynced and renamed.
+//     length- and hash-checked on the way, fsynced and renamed. A slot that
+//     holds the release already is read back and not written.
 //  3. The slot is unmounted, so that its journal is checkpointed (GRUB replays
 //     none), and read back past the page cache: what is compared is what the
 //     device holds.

@@ -214,3 +214,17 @@ func TestTrialLostIsRemembered(t *testing.T) {
 		t.Fatalf("after a lost trial: %v", err)
 	}
 }
+
+// TestWithdrawalKeepsLastGood arms a slot that needed no writing: it must not be
+// the one that GRUB falls back to when the block is lost.
+func TestWithdrawalKeepsLastGood(t *testing.T) {
+	r := newRig(t)
+	r.commit("2")
+	lastGood := filepath.Join(filepath.Dir(r.grubenv), grub.LastGoodFile)
+	must(t, os.WriteFile(lastGood, grub.LastGoodBlock(grub.SlotA), 0o644))
+	r.moveChannel("1")
+	r.update()
+	if good, err := (grub.Env{LastGood: lastGood}).ReadLastGood(); err != nil || good != grub.SlotB {
+		t.Errorf("slot A is armed, and last-good names %q (%v)", good, err)
+	}
+}
