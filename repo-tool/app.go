@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,6 +48,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		verifyCommand(),
 		serveCommand(),
 		imageCommand(),
+		keyCommand(),
 		completionCommand(),
 	} {
 		app.Commands = append(app.Commands, finish(command))
@@ -54,19 +56,33 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
-// finish adds to a command what all commands have.
+// finish adds to a command what all commands have, and to its subcommands too.
+// A command with subcommands does nothing itself but show its help.
 func finish(command *cli.Command) *cli.Command {
 	command.Flags = append(command.Flags, commonFlags()...)
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true
+	if command.Subcommands != nil {
+		for _, sub := range command.Subcommands {
+			finish(sub)
+		}
+		command.Action = noSubcommand
+		return command
+	}
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
 		if c.Args().Len() > 0 && command.ArgsUsage == "" {
-			return console.Usagef("%s: unexpected argument %q", command.Name, c.Args().First())
+			return console.Usagef("%s: unexpected argument %q", commandName(c), c.Args().First())
 		}
 		return action(c)
 	}
 	return command
+}
+
+// commandName returns the command's name with those of the commands above it,
+// such as "key generate".
+func commandName(c *cli.Context) string {
+	return strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ")
 }
 
 func versionText() string {
@@ -85,6 +101,14 @@ func noCommand(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	return console.Usagef("unknown command %q; see repo-tool --help", c.Args().First())
+}
+
+func noSubcommand(c *cli.Context) error {
+	if c.Args().Len() == 0 {
+		return cli.ShowSubcommandHelp(c)
+	}
+	name := commandName(c)
+	return console.Usagef("%s: unknown command %q; see repo-tool %s --help", name, c.Args().First(), name)
 }
 
 // commonFlags stand before or after the command's name.
@@ -147,7 +171,8 @@ func (v common) print(c *cli.Context, result any, text func(w io.Writer)) error 
 func require(c *cli.Context, names ...string) error {
 	for _, name := range names {
 		if !c.IsSet(name) {
-			return console.Usagef("%s: --%s is missing; see repo-tool %s --help", c.Command.Name, name, c.Command.Name)
+			command := commandName(c)
+			return console.Usagef("%s: --%s is missing; see repo-tool %s --help", command, name, command)
 		}
 	}
 	return nil

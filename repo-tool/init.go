@@ -25,11 +25,11 @@ vouches for nothing yet. Prints which keys to take offline.`,
 		Flags: append([]cli.Flag{
 			repoFlag(),
 			&cli.StringSliceFlag{Name: "keys", Usage: "new folder `DIR` for the private keys", EnvVars: []string{"REPO_TOOL_KEYS"}},
-			&cli.StringFlag{Name: "key-type", Value: string(repository.Ed25519), Usage: "`TYPE` of the keys: ed25519, ecdsa (P-256) or rsa (PSS)"},
+			keyTypeFlag("the keys"),
 			&cli.IntFlag{Name: "root-keys", Value: 1, Usage: "make `N` root keys, for as many people"},
 			&cli.IntFlag{Name: "root-threshold", Value: 1, Usage: "how many root keys `M` must sign a change of keys"},
 			passwordFlag(),
-			&cli.BoolFlag{Name: "unsafe-plaintext-keys", Usage: "do not encrypt the private keys"},
+			plaintextFlag(),
 		}, expiryFlags()...),
 		Action: runInit,
 	}
@@ -67,11 +67,9 @@ func runInit(c *cli.Context) error {
 	if len(dirs) != 1 {
 		return console.Usagef("init: give --keys once: all keys are made in one folder")
 	}
-	var pass []byte
-	if !c.Bool("unsafe-plaintext-keys") {
-		if pass, err = password(c, "Password for the new keys", true); err != nil {
-			return err
-		}
+	pass, err := newPassword(c, "Password for the new keys")
+	if err != nil {
+		return err
 	}
 	result, err := makeRepository(c, v, c.String("repo"), dirs[0], pass)
 	if err != nil {

@@ -39,12 +39,17 @@ func TestManPage(t *testing.T) {
 // cli leaves out of a page, where cli does not: after the usage.
 func manApp() *cli.App {
 	app := newApp(os.Stdout, os.Stderr)
-	for _, command := range app.Commands {
+	describe(app.Commands)
+	return app
+}
+
+func describe(commands []*cli.Command) {
+	for _, command := range commands {
 		text, examples, _ := strings.Cut(command.Description, "\n\nExamples:")
 		command.Usage = strings.ToUpper(command.Usage[:1]) + command.Usage[1:] + ".\n\n" + text
 		command.UsageText = strings.TrimPrefix(examples, "\n") + "\n"
+		describe(command.Subcommands)
 	}
-	return app
 }
 
 // escapeUnderscores keeps Markdown from reading REPO_TOOL_KEYS as emphasis.

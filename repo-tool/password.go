@@ -22,6 +22,19 @@ func passwordFlag() cli.Flag {
 	}
 }
 
+func plaintextFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "unsafe-plaintext-keys", Usage: "do not encrypt the private keys"}
+}
+
+// newPassword returns the password for keys that are about to be made, nil if
+// they are to stay unencrypted.
+func newPassword(c *cli.Context, prompt string) ([]byte, error) {
+	if c.Bool("unsafe-plaintext-keys") {
+		return nil, nil
+	}
+	return password(c, prompt, true)
+}
+
 // password returns the password from where the user has put it: a file, a
 // variable, or the terminal, where it is asked for (twice if it is a new one).
 func password(c *cli.Context, prompt string, confirm bool) ([]byte, error) {
