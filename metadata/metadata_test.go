@@ -229,15 +229,18 @@ func FuzzParseRelease(f *testing.F) {
 	})
 }
 
-// FuzzParseChannel wants every accepted pointer to be safe.
+// FuzzParseChannel wants every accepted pointer to be safe, every path to end,
+// and what is accepted to be stable: encoded and parsed again it is the same.
 func FuzzParseChannel(f *testing.F) {
-	data, err := validChannel().Encode()
-	if err != nil {
-		f.Fatal(err)
+	for _, c := range []*Channel{validChannel(), policyChannel()} {
+		data, err := c.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, "3")
 	}
-	f.Add(data)
-	f.Add([]byte(`{"schema":1,"name":"a","releases":null}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add([]byte(`{"schema":1,"name":"a","releases":null}`), "")
+	f.Fuzz(func(t *testing.T, data []byte, booted string) {
 		c, err := ParseChannel(data)
 		if err != nil {
 			if !errors.Is(err, ErrFormat) {
@@ -246,9 +249,26 @@ func FuzzParseChannel(f *testing.F) {
 			return
 		}
 		for arch, ref := range c.Releases {
-			if CheckArch(arch) != nil || !filepath.IsLocal(ref.Target) || len(ref.SHA256) != 64 {
-				t.Errorf("accepted %q: %+v", arch, ref)
+			for _, ref := range append(c.Steps[arch], ref) {
+				if CheckArch(arch) != nil || !filepath.IsLocal(ref.Target) || len(ref.SHA256) != 64 {
+					t.Errorf("accepted %q: %+v", arch, ref)
+				}
+				if percent := ref.Rollout.Percent(monday); percent < 0 || percent > 100 {
+					t.Errorf("accepted %+v", ref.Rollout)
+				}
 			}
+			checkPath(t, c, arch, booted)
+		}
+		again, err := c.Encode()
+		if err != nil {
+			return // accepted without white space and larger when indented
+		}
+		c2, err := ParseChannel(again)
+		if err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+		if third, err := c2.Encode(); err != nil || !bytes.Equal(third, again) {
+			t.Errorf("%s comes back as %s, %v", again, third, err)
 		}
 	})
 }
