@@ -22,6 +22,12 @@ const (
 	TargetsDir  = "targets"
 )
 
+// ExpiryField is the field of a role's entry in root.json, or in a delegation,
+// that says how many seconds the role's metadata lives from its signing on. It
+// is the policy that repo-tool signs by. Clients may do without it (TUF
+// specification, section 4).
+const ExpiryField = "x-tufboot-expiry-seconds"
+
 var (
 	versionForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_~-]{0,63}$`)
 	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)

@@ -4,6 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"tufboot/metadata"
 )
 
 const clockFile = "clock.json"
@@ -54,6 +59,47 @@ func (r reference) expired(what string, expires time.Time) error {
 		Advice: advice,
 		Err:    fmt.Errorf("%s expired at %s; it is %s by %s", what, stamp(expires), stamp(r.time), r.from),
 	}
+}
+
+// clockSlack is how far a clock may be behind a time that has passed before it
+// counts as wrong: clocks are set back by seconds all the time.
+const clockSlack = time.Hour
+
+// Time returns the time for what the repository plans ahead, such as a rollout,
+// and whether it is the machine's own. Refresh must have succeeded before, else
+// it is just the machine's clock.
+//
+// Where that is before a time that has certainly passed, it is wrong, and may
+// stay so for ever (a node without a battery and without NTP). Then the
+// repository itself is the clock: what counts is when the timestamp was signed,
+// which moves on with every refresh of the repository. Expiry is not judged by
+// that, because a timestamp would vouch for itself.
+func (c *Client) Time() (now time.Time, sound bool) {
+	if c.trusted == nil {
+		return c.opts.Now().UTC(), true
+	}
+	if c.ref.time.Sub(c.ref.now) <= clockSlack {
+		return c.ref.time, true
+	}
+	if signed := signedAt(c.trusted); signed.After(c.ref.time) {
+		return signed, false
+	}
+	return c.ref.time, false
+}
+
+// signedAt returns when the timestamp was signed, by its expiry and how long the
+// root says that a timestamp lives; zero where the root does not say so.
+func signedAt(t *trustedmetadata.TrustedMetadata) time.Time {
+	role := t.Root.Signed.Roles[tuf.TIMESTAMP]
+	if role == nil || t.Timestamp == nil {
+		return time.Time{}
+	}
+	const most = 10 * 366 * 24 * 3600
+	seconds, ok := role.UnrecognizedFields[metadata.ExpiryField].(float64)
+	if !ok || seconds <= 0 || seconds > most {
+		return time.Time{}
+	}
+	return t.Timestamp.Signed.Expires.Add(-time.Duration(seconds) * time.Second).UTC()
 }
 
 // readClock returns the reference time of the last complete refresh, or zero.

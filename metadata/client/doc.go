@@ -18,7 +18,8 @@
 //
 //	N.root.json                        every root ever accepted; never removed
 //	timestamp.json snapshot.json targets.json role-NAME.json
-//	                                   the newest accepted of each role
+//	                                   the newest accepted of each role; of the
+//	                                   delegated ones those last used, bounded
 //	clock.json                         the reference time of the last complete refresh
 //	content/SHA256                     channel files and manifests, by hash
 //	*.broken                           what could not be used, for a look; bounded

@@ -21,6 +21,7 @@ func (c *Client) Fault(f func(op, name string) error) { c.store.fault = f }
 
 // Bounds that tests check.
 const (
-	MaxBroken  = maxBroken
-	MaxContent = maxContent
+	MaxBroken    = maxBroken
+	MaxContent   = maxContent
+	MaxKeptRoles = maxKeptRoles
 )

@@ -65,6 +65,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 	if err := c.store.saveClock(ref); err != nil {
 		return err
 	}
+	c.pruneRoles(trusted)
 	c.trusted, c.ref = trusted, ref
 	return nil
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -19,12 +20,58 @@ type Resolved struct {
 	// Manifest is the release's encoded manifest, whose SHA-256 is ID.
 	Manifest []byte
 	ID       metadata.ID
+
+	// Ref is the channel's pointer that led here: the current one, or a step
+	// towards it. Its Rollout says who may have the release when. It is zero,
+	// like the two below, when the release was asked for by version.
+	Ref metadata.ReleaseRef
+	// Current is the channel's current release.
+	Current metadata.ReleaseRef
+	// Maintenance is the channel's hint when to update; nil: at any time.
+	Maintenance *metadata.Maintenance
 }
 
 // Resolve returns the release that a channel points to for an architecture.
 // Refresh must have succeeded before. An unchanged channel costs no request.
 // ErrNotFound: there is no such channel, or it has no release for arch.
 func (c *Client) Resolve(ctx context.Context, channel, arch string) (*Resolved, error) {
+	return c.ResolveFor(ctx, channel, arch, "")
+}
+
+// ResolveFor is Resolve for a node that runs version booted ("": unknown): where
+// the channel's release wants a higher version than that, it returns the step
+// that comes first. The error wraps metadata.ErrNoPath where there is none.
+func (c *Client) ResolveFor(ctx context.Context, channel, arch, booted string) (*Resolved, error) {
+	ch, err := c.channel(ctx, channel, arch)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := ch.Choose(arch, booted)
+	if errors.Is(err, metadata.ErrNoRelease) {
+		return nil, &notFoundError{
+			what: fmt.Sprintf("channel %s: release for %s", channel, arch),
+			hint: "The channel has no release for this architecture: nothing was published for it, or it was withdrawn.",
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	resolved, err := c.release(ctx, ref.Target, ref.Version, arch)
+	if err != nil {
+		return nil, missing(err, fmt.Sprintf("channel %s: release %s for %s", channel, ref.Version, arch), "The channel points to a release that the repository does not have: its owner publishes or promotes again.")
+	}
+	if resolved.ID != ref.SHA256 {
+		return nil, &VerificationError{
+			Reason: ReasonBadHash, Advice: adviceMixed,
+			Err: fmt.Errorf("%s has SHA-256 %s, but channel %s points to %s", ref.Target, resolved.ID, channel, ref.SHA256),
+		}
+	}
+	resolved.Channel, resolved.Ref = channel, ref
+	resolved.Current, resolved.Maintenance = ch.Releases[arch], ch.Maintenance
+	return resolved, nil
+}
+
+// channel reads a channel file.
+func (c *Client) channel(ctx context.Context, channel, arch string) (*metadata.Channel, error) {
 	if err := metadata.CheckChannel(channel); err != nil {
 		return nil, err
 	}
@@ -43,25 +90,7 @@ func (c *Client) Resolve(ctx context.Context, channel, arch string) (*Resolved, 
 	if err != nil {
 		return nil, badContent(name, err)
 	}
-	ref, ok := ch.Releases[arch]
-	if !ok {
-		return nil, &notFoundError{
-			what: fmt.Sprintf("channel %s: release for %s", channel, arch),
-			hint: "The channel has no release for this architecture: nothing was published for it, or it was withdrawn.",
-		}
-	}
-	resolved, err := c.release(ctx, ref.Target, ref.Version, arch)
-	if err != nil {
-		return nil, missing(err, fmt.Sprintf("channel %s: release %s for %s", channel, ref.Version, arch), "The channel points to a release that the repository does not have: its owner publishes or promotes again.")
-	}
-	if resolved.ID != ref.SHA256 {
-		return nil, &VerificationError{
-			Reason: ReasonBadHash, Advice: adviceMixed,
-			Err: fmt.Errorf("%s has SHA-256 %s, but channel %s points to %s", ref.Target, resolved.ID, channel, ref.SHA256),
-		}
-	}
-	resolved.Channel = channel
-	return resolved, nil
+	return ch, nil
 }
 
 // ReleaseByVersion returns a release that the repository has, whether or not a

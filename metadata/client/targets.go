@@ -14,8 +14,10 @@ import (
 	"tufboot/metadata"
 )
 
-// maxRoles bounds the delegated roles that one look-up visits.
-const maxRoles = 32
+const (
+	maxRoles     = 32 // that one look-up visits
+	maxKeptRoles = 64 // files of delegated roles that are kept
+)
 
 // loadTargets loads targets.json, or a delegated role, as the snapshot names it:
 // kept or from the server (section 5.6).
@@ -26,8 +28,7 @@ func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMeta
 	file := role + ".json"
 	kept := file
 	if role != tuf.TARGETS {
-		// Prefixed: a delegated role may be called "timestamp".
-		kept = "role-" + file
+		kept = keptRole(role)
 		if err := metadata.CheckTarget(role); err != nil || strings.Contains(role, "/") {
 			return rejected(parent+".json", nil, nil, fmt.Errorf("it delegates to a role with the name %q", role))
 		}
@@ -63,7 +64,44 @@ func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMeta
 		}
 		return rejectedTargets(t, ref, file, known, data, err)
 	}
-	return c.store.write(kept, data)
+	if err := c.store.write(kept, data); err != nil {
+		return err
+	}
+	c.pruneRoles(t)
+	return nil
+}
+
+const (
+	rolePrefix = "role-" // a delegated role may be called "timestamp"
+	roleSuffix = ".json"
+)
+
+// keptRole returns the name under which a delegated role's file is kept.
+func keptRole(role string) string { return rolePrefix + role + roleSuffix }
+
+// roleOf is the other way round; false for other files.
+func roleOf(kept string) (role string, ok bool) {
+	role, isRole := strings.CutPrefix(kept, rolePrefix)
+	role, isJSON := strings.CutSuffix(role, roleSuffix)
+	return role, isRole && isJSON
+}
+
+// pruneRoles bounds what is kept of delegated roles: the snapshot may list
+// thousands (hash bins), of which a node looks into a few. A role that is no
+// longer listed goes, and so does the oldest of too many that this run has not
+// used. Nothing is lost with them: that no role goes back to an older version is
+// seen to by the kept snapshot.
+func (c *Client) pruneRoles(t *trustedmetadata.TrustedMetadata) {
+	gone := func(name string) bool {
+		role, ok := roleOf(name)
+		return ok && t.Snapshot.Signed.Meta[role+roleSuffix] == nil
+	}
+	c.store.prune(c.store.dir, 0, gone)
+	unused := func(name string) bool {
+		role, ok := roleOf(name)
+		return ok && t.Targets[role] == nil
+	}
+	c.store.prune(c.store.dir, max(maxKeptRoles-len(t.Targets), 0), unused)
 }
 
 // rejectedTargets says why a targets file from the server was not accepted.
