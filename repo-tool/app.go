@@ -11,6 +11,7 @@ import (
 
 	"tufboot/internal/console"
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 const description = `A repository is a folder of static files: release artifacts and the signed TUF
@@ -179,7 +180,19 @@ func require(c *cli.Context, names ...string) error {
 }
 
 func repoFlag() cli.Flag {
-	return &cli.StringFlag{Name: "repo", Usage: "the repository's folder `DIR`", EnvVars: []string{"REPO_TOOL_REPO"}}
+	return &cli.StringFlag{Name: "repo", Usage: "the repository's `PLACE`: a folder, or a bucket (s3://BUCKET?prefix=DIR/)", EnvVars: []string{"REPO_TOOL_REPO"}}
+}
+
+// openRepo returns the repository that --repo names.
+func openRepo(c *cli.Context, v common) (*repository.Repository, error) {
+	if err := require(c, "repo"); err != nil {
+		return nil, err
+	}
+	store, err := storage.Open(c.Context, c.String("repo"))
+	if err != nil {
+		return nil, err
+	}
+	return repository.Open(c.Context, store, v.options())
 }
 
 // keysFlags are the flags of commands that sign.

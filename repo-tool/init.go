@@ -11,6 +11,7 @@ import (
 	"tufboot/internal/console"
 	"tufboot/metadata"
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 func initCommand() *cli.Command {
@@ -28,6 +29,7 @@ vouches for nothing yet. Prints which keys to take offline.`,
 			keyTypeFlag("the keys"),
 			&cli.IntFlag{Name: "root-keys", Value: 1, Usage: "make `N` root keys, for as many people"},
 			&cli.IntFlag{Name: "root-threshold", Value: 1, Usage: "how many root keys `M` must sign a change of keys"},
+			&cli.StringSliceFlag{Name: "role-keys", Usage: "make other roles' keys too: `ROLE=N/M`, of which M must sign; ROLE is targets, publish, snapshot or timestamp"},
 			passwordFlag(),
 			plaintextFlag(),
 		}, expiryFlags()...),
@@ -83,7 +85,12 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 	for _, role := range repository.Roles() {
 		policy[role] = repository.RolePolicy{Expiry: c.Duration(role + "-expiry"), Window: c.Duration(role + "-window")}
 	}
+	more, err := roleKeys(c.StringSlice("role-keys"))
+	if err != nil {
+		return nil, err
+	}
 	roles, err := repository.MakeKeys(dir, repository.KeyPlan{
+		More:          more,
 		Type:          repository.KeyType(c.String("key-type")),
 		RootKeys:      c.Int("root-keys"),
 		RootThreshold: c.Int("root-threshold"),
@@ -95,7 +102,11 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 	if err != nil {
 		return nil, err
 	}
-	if _, err := repository.Create(c.Context, repo, repository.CreateOptions{
+	store, err := storage.Open(c.Context, repo)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := repository.Create(c.Context, store, repository.CreateOptions{
 		Options: v.options(),
 		Roles:   roles,
 		Keys:    keys,
@@ -106,13 +117,32 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 	if err := repository.FinishKeys(dir); err != nil {
 		return nil, err
 	}
-	result := &initResult{Repo: repo, Keys: keys.Files(), Root: filepath.Join(repo, metadata.MetadataDir, "1.root.json")}
+	result := &initResult{Repo: repo, Keys: keys.Files(), Root: strings.TrimSuffix(repo, "/") + "/" + metadata.MetadataDir + "/1.root.json"}
 	for _, key := range keys.Files() {
-		if strings.HasPrefix(filepath.Base(key.Path), repository.Root) {
+		name := filepath.Base(key.Path)
+		if strings.HasPrefix(name, repository.Root) || strings.HasPrefix(name, repository.Targets) {
 			result.Offline = append(result.Offline, key.Path)
 		}
 	}
 	return result, nil
+}
+
+// roleKeys parses the values of --role-keys.
+func roleKeys(values []string) (map[string]repository.KeyCount, error) {
+	names := map[string]string{
+		"targets": repository.Targets, "publish": repository.Releases,
+		"snapshot": repository.Snapshot, "timestamp": repository.Timestamp,
+	}
+	counts := make(map[string]repository.KeyCount)
+	for _, value := range values {
+		var n, m int
+		name, numbers, _ := strings.Cut(value, "=")
+		if got, err := fmt.Sscanf(numbers, "%d/%d", &n, &m); names[name] == "" || err != nil || got != 2 || fmt.Sprintf("%d/%d", n, m) != numbers {
+			return nil, console.Usagef("init: --role-keys %q: write ROLE=N/M, such as targets=3/2, with ROLE one of targets, publish, snapshot, timestamp", value)
+		}
+		counts[names[name]] = repository.KeyCount{Keys: n, Threshold: m}
+	}
+	return counts, nil
 }
 
 func (r *initResult) text(w io.Writer) {
@@ -121,9 +151,9 @@ func (r *initResult) text(w io.Writer) {
 		fmt.Fprintf(w, "key: %s  %s  %s\n", key.ID[:12], key.Type, key.Path)
 	}
 	fmt.Fprintf(w, "\nNodes trust this repository by %s: build it into them.\n", r.Root)
-	fmt.Fprintf(w, "Take these keys offline now, each to a place of its own. They are needed to\nchange keys, and once a year:\n")
+	fmt.Fprintf(w, "Take these keys offline now, each to a place of its own. They are needed to\nchange keys or channels' keys, and once a year:\n")
 	for _, path := range r.Offline {
 		fmt.Fprintf(w, "  %s\n", path)
 	}
-	fmt.Fprintf(w, "Publishing needs the keys targets, snapshot and timestamp; refresh needs\nsnapshot and timestamp only.\n")
+	fmt.Fprintf(w, "Publishing needs the keys publish, snapshot and timestamp; refresh needs\nsnapshot and timestamp only.\n")
 }

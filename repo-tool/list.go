@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tufboot/metadata/repository"
 )
 
 func listCommand() *cli.Command {
@@ -31,11 +30,11 @@ func runList(c *cli.Context) error {
 	if err := require(c, "repo"); err != nil {
 		return err
 	}
-	repo, err := repository.Open(c.String("repo"), v.options())
+	repo, err := openRepo(c, v)
 	if err != nil {
 		return err
 	}
-	releases, err := repo.List()
+	releases, err := repo.List(c.Context)
 	if err != nil {
 		return err
 	}

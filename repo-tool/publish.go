@@ -89,7 +89,7 @@ func runPublish(c *cli.Context) error {
 		return err
 	}
 	opts.Keys = keys
-	repo, err := repository.Open(c.String("repo"), v.options())
+	repo, err := openRepo(c, v)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func runRefresh(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	repo, err := repository.Open(c.String("repo"), v.options())
+	repo, err := openRepo(c, v)
 	if err != nil {
 		return err
 	}

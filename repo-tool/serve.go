@@ -36,10 +36,7 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := require(c, "repo"); err != nil {
-		return err
-	}
-	if _, err := repository.Open(c.String("repo"), v.options()); err != nil {
+	if _, err := openRepo(c, v); err != nil {
 		return err
 	}
 	handler, err := repository.NewHandler(c.String("repo"))

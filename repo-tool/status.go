@@ -71,11 +71,11 @@ func runStatus(c *cli.Context) error {
 	if err := require(c, "repo"); err != nil {
 		return err
 	}
-	repo, err := repository.Open(c.String("repo"), v.options())
+	repo, err := openRepo(c, v)
 	if err != nil {
 		return err
 	}
-	status, err := repo.Status()
+	status, err := repo.Status(c.Context)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,6 @@ func (r statusResult) text(w io.Writer) {
 		fmt.Fprintln(table)
 	}
 	table.Flush()
-	fmt.Fprintf(w, "targets: %d\n", r.Targets)
 	for _, step := range r.Next {
 		fmt.Fprintf(w, "next: %s\n", step)
 	}

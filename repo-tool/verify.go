@@ -10,6 +10,7 @@ import (
 
 	"tufboot/internal/console"
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 func verifyCommand() *cli.Command {
@@ -43,11 +44,15 @@ func runVerify(c *cli.Context) error {
 			return fmt.Errorf("root: %w", err)
 		}
 	}
+	from, err := storage.OpenReader(c.Context, c.String("repo"))
+	if err != nil {
+		return err
+	}
 	bars := &bars{}
 	if !v.json && console.IsTerminal(os.Stderr) {
 		opts.Progress = func(done, total int64) { bars.show("verify", done, total) }
 	}
-	result, err := repository.Verify(c.Context, c.String("repo"), opts)
+	result, err := repository.Verify(c.Context, from, opts)
 	bars.close()
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"tufboot/metadata"
 	"tufboot/metadata/client"
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 const arch = "amd64"
@@ -78,7 +79,7 @@ func (r *rig) makeRepository() {
 	must(r.t, err)
 	r.keys = signers
 	dir := filepath.Join(r.dir, "repo")
-	r.repo, err = repository.Create(r.t.Context(), dir, repository.CreateOptions{Roles: roles, Keys: signers})
+	r.repo, err = repository.Create(r.t.Context(), storage.NewFolder(dir), repository.CreateOptions{Roles: roles, Keys: signers})
 	must(r.t, err)
 	r.root, err = os.ReadFile(filepath.Join(dir, "metadata", "1.root.json"))
 	must(r.t, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 // BenchmarkPublish publishes a small release into a repository with n others.
@@ -49,7 +50,7 @@ func BenchmarkPublishLarge(b *testing.B) {
 func benchRepo(b *testing.B, n int) (*Repository, *KeyDir) {
 	b.Helper()
 	keysDir := b.TempDir()
-	roles, err := MakeKeys(keysDir, KeyPlan{Ed25519, 1, 1}, nil)
+	roles, err := MakeKeys(keysDir, KeyPlan{Type: Ed25519, RootKeys: 1, RootThreshold: 1}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -57,11 +58,11 @@ func benchRepo(b *testing.B, n int) (*Repository, *KeyDir) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := Create(b.Context(), b.TempDir(), CreateOptions{Options: at(start), Roles: roles, Keys: keys})
+	r, err := Create(b.Context(), storage.NewFolder(b.TempDir()), CreateOptions{Options: at(start), Roles: roles, Keys: keys})
 	if err != nil {
 		b.Fatal(err)
 	}
-	e, err := r.Edit()
+	e, err := r.Edit(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func benchRepo(b *testing.B, n int) (*Repository, *KeyDir) {
 	for i := range n {
 		for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
 			name := metadata.ReleaseTarget(fmt.Sprint(i), "amd64", file)
-			if _, err := e.set(name, strings.Repeat("ab", 32), 1); err != nil {
+			if _, err := e.set(b.Context(), name, strings.Repeat("ab", 32), 1); err != nil {
 				b.Fatal(err)
 			}
 		}

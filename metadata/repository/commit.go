@@ -2,9 +2,16 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata/storage"
 )
 
 // file is a metadata file that is signed and ready to be written.
@@ -14,24 +21,32 @@ type file struct {
 }
 
 // Commit signs what changed and writes it in the order of the package comment;
-// the last write, of timestamp.json, makes it visible. Everything is signed
-// before anything is written. With no change it writes nothing.
+// the last write, of timestamp.json, makes it visible. Everything is signed, and
+// tried by Options.Rehearse, before anything is written. With no change it
+// writes nothing. A repository that somebody else has published to meanwhile is
+// refused with ReasonConflict.
 func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 	if len(e.changed) == 0 {
 		return e.state.versions(), nil
 	}
-	if err := e.Unlock(ctx, keys, e.roles()...); err != nil {
+	if err := e.grow(ctx); err != nil {
 		return Versions{}, err
 	}
-	files, err := e.sign()
+	if err := e.unlockRoles(ctx, keys, e.follow()); err != nil {
+		return Versions{}, err
+	}
+	files, err := e.sign(ctx)
 	if err != nil {
 		return Versions{}, err
 	}
+	if err := e.rehearse(ctx, files); err != nil {
+		return Versions{}, err
+	}
+	if err := e.remember(ctx); err != nil {
+		return Versions{}, err
+	}
 	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return Versions{}, err
-		}
-		if err := e.repo.store.Write(f.name, f.data); err != nil {
+		if err := e.write(ctx, f); err != nil {
 			return Versions{}, err
 		}
 		e.repo.logger.Info("wrote", "file", f.name)
@@ -40,32 +55,81 @@ func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 	return e.state.versions(), nil
 }
 
-// roles returns the roles that Commit signs: those that changed and those that
-// name them.
-func (e *Edit) roles() []string {
-	var roles []string
-	targets := e.changed[Targets]
-	snapshot := targets || e.changed[Snapshot]
-	if targets {
-		roles = append(roles, Targets)
+// write makes one file. Every numbered one must be new, and the timestamp still
+// be the one that this change started from, or the change would undo another.
+func (e *Edit) write(ctx context.Context, f file) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	if snapshot {
-		roles = append(roles, Snapshot)
+	var err error
+	if f.name != timestampFile {
+		err = e.repo.store.Create(ctx, f.name, f.data)
+	} else {
+		err = e.replaceTimestamp(ctx, f.data)
+	}
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, storage.ErrChanged) {
+		return refuse(ReasonConflict, "run this command again: it starts from what the other one has published",
+			"repository %s was changed by another publisher meanwhile: %w", e.repo.store, err)
+	}
+	return err
+}
+
+func (e *Edit) replaceTimestamp(ctx context.Context, data []byte) error {
+	if err := e.repo.store.Replace(ctx, timestampFile, data, e.state.timestampInfo); err != nil {
+		return err
+	}
+	e.state.timestampData = data
+	if !e.rootChanges() {
+		return nil
+	}
+	// The next one replaces this one.
+	_, info, err := storage.ReadFile(ctx, e.repo.store, timestampFile, maxTimestamp)
+	e.state.timestampInfo = info
+	return err
+}
+
+// follow returns the roles that Commit signs: those that changed and those that
+// name them, in the order in which they are written.
+func (e *Edit) follow() []liveRole {
+	var roles []liveRole
+	for _, name := range slices.Sorted(maps.Keys(e.state.roles)) {
+		if e.changed[name] && name != Targets {
+			roles = append(roles, liveRole{name, e.state.roles[name].parent})
+		}
+	}
+	if e.changed[Targets] {
+		roles = append(roles, liveRole{Targets, Root})
+	}
+	// A new root may take keys away that the published snapshot is signed with.
+	if len(roles) > 0 || e.changed[Snapshot] || e.changed[Root] && !e.publishedVerifies() {
+		roles = append(roles, liveRole{Snapshot, Root})
 	}
 	if e.changed[Root] {
-		roles = append(roles, Root)
+		roles = append(roles, liveRole{Root, Root})
 	}
-	return append(roles, Timestamp)
+	return append(roles, liveRole{Timestamp, Root})
 }
 
 // sign returns the signed files in the order in which they must be written.
-func (e *Edit) sign() ([]file, error) {
+func (e *Edit) sign(ctx context.Context) ([]file, error) {
+	bridge := e.rootChanges() && !e.publishedVerifies()
 	var files []file
-	steps := map[string]func() (file, error){
-		Root: e.signRoot, Targets: e.signTargets, Snapshot: e.signSnapshot, Timestamp: e.signTimestamp,
-	}
-	for _, role := range e.roles() {
-		f, err := steps[role]()
+	for _, r := range e.follow() {
+		var f file
+		var err error
+		switch r.name {
+		case Snapshot:
+			f, err = e.signSnapshot(ctx)
+		case Root:
+			if bridge {
+				files = e.appendBridge(files)
+			}
+			f, err = e.signRoot()
+		case Timestamp:
+			f, err = e.signTimestamp(e.state.root)
+		default:
+			f, err = e.signTargets(ctx, r)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -74,36 +138,101 @@ func (e *Edit) sign() ([]file, error) {
 	return files, nil
 }
 
-func (e *Edit) signTargets() (file, error) {
-	md := e.state.targets
-	version, err := e.nextVersion(Targets, md.Signed.Version)
-	if err != nil {
-		return file{}, err
+// publishedVerifies reports whether what readers have now verifies under the
+// root that they are about to get.
+func (e *Edit) publishedVerifies() bool {
+	if e.published == nil {
+		return true
 	}
-	md.Signed.Version = version
-	md.Signed.Expires = e.repo.clock().Add(e.policy[Targets].Expiry)
-	data, err := signNew(e.state.root, Targets, md, e.signers[Targets])
-	if err != nil {
-		return file{}, err
+	md, err := parse[tuf.TimestampType](e.state.timestampData)
+	if err != nil || e.state.root.VerifyDelegate(Timestamp, md) != nil {
+		return false
 	}
-	e.state.snapshot.Signed.Meta[Targets+".json"] = metaFile(version, data)
-	return file{versionedFile(Targets, version), data}, nil
+	for _, role := range []string{Snapshot, Targets} {
+		if !sameAuthority(&e.published.Signed, &e.state.root.Signed, role) {
+			return false
+		}
+	}
+	return true
 }
 
-func (e *Edit) signSnapshot() (file, error) {
+// sameAuthority reports whether all that a role's old keys can have signed
+// verifies with the new ones.
+func sameAuthority(before, after *tuf.RootType, role string) bool {
+	a, b := before.Roles[role], after.Roles[role]
+	if a == nil || b == nil || b.Threshold > a.Threshold {
+		return false
+	}
+	for _, id := range a.KeyIDs {
+		if !slices.Contains(b.KeyIDs, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// appendBridge adds a timestamp that readers accept before and after the new
+// root appears: signed, as the snapshot and the targets that it leads to, with
+// the old keys and the new ones. Where the old keys are gone there is none, and
+// a reader between the two writes fails once and tries again.
+func (e *Edit) appendBridge(files []file) []file {
+	f, err := e.signTimestamp(e.published)
+	if err == nil {
+		err = e.published.VerifyDelegate(Snapshot, e.state.snapshot)
+	}
+	if err == nil {
+		err = e.published.VerifyDelegate(Targets, e.state.targets())
+	}
+	if err != nil {
+		e.repo.logger.Warn("the old keys cannot sign the change to the new ones: a node that reads between the two writes fails once", "cause", err)
+		return files
+	}
+	return append(files, f)
+}
+
+func (e *Edit) signTargets(ctx context.Context, r liveRole) (file, error) {
+	md := e.state.roles[r.name].md
+	var by delegator = e.state.root
+	if r.parent != Root {
+		by = e.state.roles[r.parent].md
+	}
+	var data []byte
+	var err error
+	if e.signed[r.name] {
+		if err := by.VerifyDelegate(r.name, md); err != nil {
+			return file{}, invalid("%s: %w", r.name, err)
+		}
+		data, err = encode(r.name, md)
+	} else {
+		if md.Signed.Version, err = e.nextVersion(ctx, r.name, md.Signed.Version); err != nil {
+			return file{}, err
+		}
+		md.Signed.Expires = e.repo.clock().Add(e.state.policy(r).Expiry)
+		data, err = signNew(by, r.name, md, e.signers[r.name])
+	}
+	if err != nil {
+		return file{}, err
+	}
+	named := metaFile(md.Signed.Version, data)
+	named.UnrecognizedFields = map[string]any{expiresField: md.Signed.Expires.Format(time.RFC3339)}
+	e.state.snapshot.Signed.Meta[metaName(r.name)] = named
+	return file{versionedFile(r.name, md.Signed.Version), data}, nil
+}
+
+func (e *Edit) signSnapshot(ctx context.Context) (file, error) {
 	md := e.state.snapshot
 	before := md.Signed.Version
-	version, err := e.nextVersion(Snapshot, before)
+	version, err := e.nextVersion(ctx, Snapshot, before)
 	if err != nil {
 		return file{}, err
 	}
 	md.Signed.Version = version
-	md.Signed.Expires = e.repo.clock().Add(e.policy[Snapshot].Expiry)
+	md.Signed.Expires = e.repo.clock().Add(policyOf(&e.state.root.Signed)[Snapshot].Expiry)
 	data, err := signNew(e.state.root, Snapshot, md, e.signers[Snapshot])
 	if err != nil {
 		return file{}, err
 	}
-	e.state.timestamp.Signed.Meta[Snapshot+".json"] = metaFile(version, data)
+	e.state.timestamp.Signed.Meta[metaName(Snapshot)] = metaFile(version, data)
 	// A snapshot number that a crash left unused may have been named by a
 	// timestamp that a reader saw and the disk lost. Stepping over as many
 	// timestamp versions keeps such a reader from taking the two for one.
@@ -113,20 +242,30 @@ func (e *Edit) signSnapshot() (file, error) {
 
 func (e *Edit) signRoot() (file, error) {
 	md := e.state.root
-	md.Signed.Version++
-	md.Signed.Expires = e.repo.clock().Add(e.policy[Root].Expiry)
-	data, err := signNew(md, Root, md, e.signers[Root])
+	var data []byte
+	var err error
+	if e.signed[Root] {
+		data, err = encode(Root, md)
+	} else {
+		md.Signed.Version++
+		md.Signed.Expires = e.repo.clock().Add(policyOf(&md.Signed)[Root].Expiry)
+		data, err = signNew(md, Root, md, e.signers[Root])
+	}
+	if err == nil && e.published != nil {
+		// Clients ask for the signatures of the root before, too (section 5.3.4).
+		err = e.published.VerifyDelegate(Root, md)
+	}
 	if err != nil {
 		return file{}, err
 	}
 	return file{versionedFile(Root, md.Signed.Version), data}, nil
 }
 
-func (e *Edit) signTimestamp() (file, error) {
+func (e *Edit) signTimestamp(root *tuf.Metadata[tuf.RootType]) (file, error) {
 	md := e.state.timestamp
 	md.Signed.Version++
-	md.Signed.Expires = e.repo.clock().Add(e.policy[Timestamp].Expiry)
-	data, err := signNew(e.state.root, Timestamp, md, e.signers[Timestamp])
+	md.Signed.Expires = e.repo.clock().Add(policyOf(&e.state.root.Signed)[Timestamp].Expiry)
+	data, err := signNew(root, Timestamp, md, e.signers[Timestamp])
 	if err != nil {
 		return file{}, err
 	}
@@ -134,14 +273,13 @@ func (e *Edit) signTimestamp() (file, error) {
 }
 
 // nextVersion returns the next version whose file does not exist.
-func (e *Edit) nextVersion(role string, current int64) (int64, error) {
+func (e *Edit) nextVersion(ctx context.Context, role string, current int64) (int64, error) {
 	for version := current + 1; ; version++ {
-		taken, err := exists(e.repo.store, versionedFile(role, version))
-		if err != nil {
-			return 0, fmt.Errorf("next version of %s: %w", role, err)
-		}
-		if !taken {
+		_, err := e.repo.store.Stat(ctx, versionedFile(role, version))
+		if errors.Is(err, fs.ErrNotExist) {
 			return version, nil
+		} else if err != nil {
+			return 0, fmt.Errorf("next version of %s: %w", role, err)
 		}
 	}
 }
@@ -149,18 +287,8 @@ func (e *Edit) nextVersion(role string, current int64) (int64, error) {
 func (st *state) versions() Versions {
 	return Versions{
 		Root:      st.root.Signed.Version,
-		Targets:   st.targets.Signed.Version,
+		Targets:   st.targets().Signed.Version,
 		Snapshot:  st.snapshot.Signed.Version,
 		Timestamp: st.timestamp.Signed.Version,
 	}
-}
-
-// newState returns the first version of each role, unsigned.
-func newState(root *tuf.Metadata[tuf.RootType]) *state {
-	st := &state{root: root, targets: tuf.Targets(), snapshot: tuf.Snapshot(), timestamp: tuf.Timestamp()}
-	st.targets.Signed.Version = 0
-	st.snapshot.Signed.Version = 0
-	st.timestamp.Signed.Version = 0
-	st.root.Signed.Version = 0
-	return st
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tufboot/internal/atomicfile"
+	"tufboot/metadata/storage"
 )
 
 // TestPublishCrash stops a publication at every write. A reader that has seen
@@ -19,30 +20,31 @@ func TestPublishCrash(t *testing.T) {
 	writes := eachCrash(t, func(t *testing.T, crash *crashStore) error {
 		r, keys = newRepo(t)
 		publish(t, r, keys, "1")
-		old = newReader(t, r.dir)
+		old = newReader(t, r.Place())
 		old.sees("1")
-		crash.folder = folder{r.dir}
+		crash.Folder = storage.NewFolder(r.Place())
 		r.store = crash
 		_, err := r.Publish(t.Context(), release(t, keys, "2", "2"))
 		return err
 	}, func(t *testing.T) {
 		old.sees("1", "2")
-		newReader(t, r.dir).sees("1", "2")
-		again := newRepository(r.dir, at(start))
+		newReader(t, r.Place()).sees("1", "2")
+		again := newRepository(storage.NewFolder(r.Place()), at(start))
 		publish(t, again, keys, "2")
 		old.sees("2")
 		publish(t, again, keys, "3")
 		old.sees("3")
-		newReader(t, r.dir).sees("3")
+		newReader(t, r.Place()).sees("3")
 		wantClean(t, again)
 	})
-	// Kernel, initramfs, manifest, channel, targets, snapshot, timestamp.
-	if writes != 7 {
-		t.Errorf("a publication makes %d writes, want 7", writes)
+	// Kernel, initramfs, manifest, channel; the past state (two removals around
+	// it); channels, releases, snapshot, timestamp.
+	if writes != 11 {
+		t.Errorf("a publication makes %d writes, want 11", writes)
 	}
 }
 
-// TestRefreshCrash does the same for the signing of all four roles.
+// TestRefreshCrash does the same for the signing of all roles.
 func TestRefreshCrash(t *testing.T) {
 	var r *Repository
 	var keys *KeyDir
@@ -50,24 +52,25 @@ func TestRefreshCrash(t *testing.T) {
 	writes := eachCrash(t, func(t *testing.T, crash *crashStore) error {
 		r, keys = newRepo(t)
 		publish(t, r, keys, "1")
-		old = newReader(t, r.dir)
+		old = newReader(t, r.Place())
 		old.sees("1")
-		crash.folder = folder{r.dir}
+		crash.Folder = storage.NewFolder(r.Place())
 		r.store = crash
 		_, err := r.Refresh(t.Context(), RefreshOptions{Keys: keys, All: true})
 		return err
 	}, func(t *testing.T) {
 		old.sees("1")
-		again := newRepository(r.dir, at(start))
+		again := newRepository(storage.NewFolder(r.Place()), at(start))
 		if _, err := again.Refresh(t.Context(), RefreshOptions{Keys: keys, All: true}); err != nil {
 			t.Fatal(err)
 		}
 		old.sees("1")
-		newReader(t, r.dir).sees("1")
+		newReader(t, r.Place()).sees("1")
 		wantClean(t, again)
 	})
-	if writes != 4 {
-		t.Errorf("a refresh makes %d writes, want 4", writes)
+	// The past state; all six roles.
+	if writes != 9 {
+		t.Errorf("a refresh makes %d writes, want 9", writes)
 	}
 }
 
@@ -78,16 +81,16 @@ func TestCreateCrash(t *testing.T) {
 	var dir string
 	eachCrash(t, func(t *testing.T, crash *crashStore) error {
 		dir = t.TempDir()
-		r := newRepository(dir, at(start))
-		crash.folder = folder{dir}
+		r := newRepository(storage.NewFolder(dir), at(start))
+		crash.Folder = storage.NewFolder(dir)
 		r.store = crash
-		root, err := newRoot(CreateOptions{Roles: roles})
+		st, err := newState(r.store, CreateOptions{Roles: roles})
 		if err != nil {
 			return err
 		}
-		return r.create(t.Context(), root, keys)
+		return r.create(t.Context(), st, keys)
 	}, func(t *testing.T) {
-		_, err := Create(t.Context(), dir, CreateOptions{Options: at(start), Roles: roles, Keys: keys})
+		_, err := Create(t.Context(), storage.NewFolder(dir), CreateOptions{Options: at(start), Roles: roles, Keys: keys})
 		if err != nil {
 			wantReason(t, err, ReasonExists) // the crash came after the last write
 		}
@@ -100,16 +103,16 @@ func TestCreateCrash(t *testing.T) {
 func TestLostTimestamp(t *testing.T) {
 	r, keys := newRepo(t)
 	publish(t, r, keys, "1")
-	path := filepath.Join(r.dir, filepath.FromSlash(timestampFile))
+	path := filepath.Join(r.Place(), filepath.FromSlash(timestampFile))
 	old, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	publish(t, r, keys, "2")
-	fast := newReader(t, r.dir)
+	fast := newReader(t, r.Place())
 	fast.sees("2")
 	writeFile(t, path, string(old))
-	newReader(t, r.dir).sees("1")
+	newReader(t, r.Place()).sees("1")
 	publish(t, r, keys, "3")
 	fast.sees("3")
 }
@@ -118,30 +121,30 @@ func TestLostTimestamp(t *testing.T) {
 // the next one must not write over: a cache may keep them for ever.
 func TestNumbersAreNeverUsedTwice(t *testing.T) {
 	r, keys := newRepo(t)
-	crash := &crashStore{folder: folder{r.dir}, at: 6, mode: crashBefore} // the timestamp
+	crash := &crashStore{Folder: storage.NewFolder(r.Place()), at: 10, mode: crashBefore} // the timestamp
 	r.store = crash
 	if _, err := r.Publish(t.Context(), release(t, keys, "1", "1")); err == nil {
 		t.Fatal("no crash")
 	}
-	r = newRepository(r.dir, at(start.Add(time.Hour)))
-	left, err := r.store.Read(versionedFile(Targets, 2))
+	r = newRepository(storage.NewFolder(r.Place()), at(start.Add(time.Hour)))
+	left, err := readMetadata(t.Context(), r.store, versionedFile(Releases, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := publish(t, r, keys, "1")
-	if p.Versions.Targets != 3 || p.Versions.Snapshot != 3 || p.Versions.Timestamp != 3 {
-		t.Errorf("got versions %+v, want 3 of each but root", p.Versions)
+	if p.Versions.Targets != 1 || p.Versions.Snapshot != 3 || p.Versions.Timestamp != 3 {
+		t.Errorf("got versions %+v, want 3 of snapshot and timestamp, 1 of the others", p.Versions)
 	}
-	now, err := r.store.Read(versionedFile(Targets, 2))
+	now, err := readMetadata(t.Context(), r.store, versionedFile(Releases, 2))
 	if err != nil || string(now) != string(left) {
-		t.Errorf("2.targets.json was written again (%v)", err)
+		t.Errorf("2.releases.json was written again (%v)", err)
 	}
 }
 
 // wantClean checks that no unfinished files are left.
 func wantClean(t *testing.T, r *Repository) {
 	t.Helper()
-	left, err := filepath.Glob(filepath.Join(r.dir, workDir, atomicfile.TempPrefix+"*"))
+	left, err := filepath.Glob(filepath.Join(r.Place(), storage.WorkDir, atomicfile.TempPrefix+"*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left over: %q, %v", left, err)
 	}

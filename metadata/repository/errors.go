@@ -7,17 +7,20 @@ import (
 
 // Reason codes of a [RefusedError]. They are a contract with scripts.
 const (
-	ReasonVersionExists = "version-exists"     // the version is published with other content
-	ReasonChannelMoved  = "channel-differs"    // the channel points to another release
-	ReasonLocked        = "repository-locked"  // another process edits the repository
-	ReasonExists        = "repository-exists"  // there is a repository or keys already
-	ReasonNotEnoughKeys = "not-enough-keys"    // a role's threshold cannot be reached
-	ReasonWrongPassword = "wrong-password"     // a private key cannot be decrypted
-	ReasonKeyType       = "unsupported-key"    // clients cannot verify such a key
-	ReasonThreshold     = "bad-threshold"      // below 1 or above the number of keys
-	ReasonDuplicateKey  = "duplicate-key"      // the same public key twice in a role
-	ReasonNotRepository = "not-a-repository"   // there is no repository in the folder
-	ReasonBadRepository = "invalid-repository" // what is published does not verify
+	ReasonVersionExists = "version-exists"       // the version is published with other content
+	ReasonChannelMoved  = "channel-differs"      // the channel points to another release
+	ReasonLocked        = "repository-locked"    // another process edits the repository
+	ReasonExists        = "repository-exists"    // there is a repository or keys already
+	ReasonNotEnoughKeys = "not-enough-keys"      // a role's threshold cannot be reached
+	ReasonWrongPassword = "wrong-password"       // a private key cannot be decrypted
+	ReasonKeyType       = "unsupported-key"      // clients cannot verify such a key
+	ReasonThreshold     = "bad-threshold"        // below 1 or above the number of keys
+	ReasonDuplicateKey  = "duplicate-key"        // the same public key twice in a role
+	ReasonNotRepository = "not-a-repository"     // there is no repository in the folder
+	ReasonBadPolicy     = "bad-policy"           // an expiry that is not longer than its window
+	ReasonConflict      = "repository-changed"   // another publisher was faster
+	ReasonRegression    = "clients-would-refuse" // a client that is up to date could not go on
+	ReasonBadRepository = "invalid-repository"   // what is published does not verify
 )
 
 // ErrNoKey is returned by [Signers] that do not hold the private key asked for.

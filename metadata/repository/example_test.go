@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 // Make keys and a repository, publish a release, and read it as a client would.
@@ -39,7 +40,7 @@ func example(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	repo, err := repository.Create(ctx, repoDir, repository.CreateOptions{Roles: roles, Keys: keys})
+	repo, err := repository.Create(ctx, storage.NewFolder(repoDir), repository.CreateOptions{Roles: roles, Keys: keys})
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func example(ctx context.Context) error {
 	}
 	fmt.Printf("published %s to %s: root version %d, timestamp version %d\n", p.Release.Version, p.Channel, p.Versions.Root, p.Versions.Timestamp)
 
-	v, err := repository.Verify(ctx, repoDir, repository.VerifyOptions{})
+	v, err := repository.Verify(ctx, storage.NewFolder(repoDir), repository.VerifyOptions{})
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,10 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"regexp"
 	"strings"
 
 	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 // Handler hands a repository out over HTTP: a static file server for a laptop
@@ -27,17 +27,6 @@ func NewHandler(dir string) (*Handler, error) {
 
 // Close frees the folder.
 func (h *Handler) Close() { _ = h.root.Close() }
-
-// Cache-Control values. A file whose name holds its version or hash never
-// changes. The timestamp does. A root that is not there yet may be there in a
-// minute: if a cache kept that answer, nodes would miss a change of keys.
-const (
-	cacheForever = "public, max-age=31536000, immutable"
-	cacheAsk     = "no-cache"
-	cacheNever   = "no-store"
-)
-
-var immutableName = regexp.MustCompile(`^([0-9]+\.[^/]+\.json|[0-9a-f]{64}\.[^/]+)$`)
 
 // ServeHTTP answers GET and HEAD for files below metadata/ and targets/, with
 // ranges and conditions (http.ServeContent).
@@ -65,12 +54,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer f.Close()
-	w.Header().Set("Content-Type", contentType(name))
-	if immutableName.MatchString(path.Base(name)) {
-		w.Header().Set("Cache-Control", cacheForever)
-	} else {
-		w.Header().Set("Cache-Control", cacheAsk)
-	}
+	w.Header().Set("Content-Type", storage.ContentType(name))
+	w.Header().Set("Cache-Control", storage.CacheControl(name))
 	http.ServeContent(w, req, "", info.ModTime(), f)
 }
 
@@ -89,14 +74,9 @@ func servedName(urlPath string) (string, bool) {
 	return name, rest != "" && (top == metadata.MetadataDir || top == metadata.TargetsDir)
 }
 
-func contentType(name string) string {
-	if strings.HasSuffix(name, ".json") {
-		return "application/json"
-	}
-	return "application/octet-stream"
-}
-
+// notFound answers so that no cache keeps it: a root that is not there yet may be
+// there in a minute.
 func notFound(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", cacheNever)
+	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "not found", http.StatusNotFound)
 }

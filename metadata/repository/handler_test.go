@@ -36,19 +36,19 @@ func TestHandlerHeaders(t *testing.T) {
 	r, keys := newRepo(t)
 	p := publish(t, r, keys, "1")
 	kernel := "/" + targetFile(p.Release.Kernel.Target, p.Release.Kernel.SHA256)
-	h := newServer(t, r.dir)
+	h := newServer(t, r.Place())
 	for _, c := range []struct {
 		method, path string
 		status       int
 		cache        string
 	}{
-		{"GET", "/metadata/timestamp.json", 200, cacheAsk},
-		{"GET", "/metadata/1.root.json", 200, cacheForever},
-		{"GET", "/metadata/2.snapshot.json", 200, cacheForever},
-		{"HEAD", kernel, 200, cacheForever},
-		{"GET", kernel, 200, cacheForever},
-		{"GET", "/metadata/2.root.json", 404, cacheNever},
-		{"GET", "/targets/nothing", 404, cacheNever},
+		{"GET", "/metadata/timestamp.json", 200, "no-cache"},
+		{"GET", "/metadata/1.root.json", 200, "public, max-age=31536000, immutable"},
+		{"GET", "/metadata/2.snapshot.json", 200, "public, max-age=31536000, immutable"},
+		{"HEAD", kernel, 200, "public, max-age=31536000, immutable"},
+		{"GET", kernel, 200, "public, max-age=31536000, immutable"},
+		{"GET", "/metadata/2.root.json", 404, "no-store"},
+		{"GET", "/targets/nothing", 404, "no-store"},
 		{"POST", "/metadata/timestamp.json", 405, ""},
 		{"DELETE", kernel, 405, ""},
 	} {
@@ -72,12 +72,12 @@ func TestHandlerHidesTheRest(t *testing.T) {
 	r, _ := newRepo(t)
 	outside := filepath.Join(t.TempDir(), "secret")
 	writeFile(t, outside, "secret")
-	writeFile(t, filepath.Join(r.dir, "notes.txt"), "secret")
-	writeFile(t, filepath.Join(r.dir, "metadata", ".hidden"), "secret")
-	if err := os.Symlink(outside, filepath.Join(r.dir, "metadata", "link")); err != nil {
+	writeFile(t, filepath.Join(r.Place(), "notes.txt"), "secret")
+	writeFile(t, filepath.Join(r.Place(), "metadata", ".hidden"), "secret")
+	if err := os.Symlink(outside, filepath.Join(r.Place(), "metadata", "link")); err != nil {
 		t.Fatal(err)
 	}
-	h := newServer(t, r.dir)
+	h := newServer(t, r.Place())
 	for _, path := range []string{
 		"/", "/metadata", "/metadata/", "/targets/", "/notes.txt", "/.tufboot/lock", "/metadata/.hidden", "/metadata/link",
 		"/metadata/../notes.txt", "/metadata/../../etc/passwd", "//etc/passwd", "/metadata//timestamp.json",

@@ -1,12 +1,13 @@
 package repository
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"tufboot/internal/atomicfile"
 	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -43,7 +45,7 @@ func fixedKeys(t *testing.T, plan KeyPlan) (map[string]RoleKeys, *KeyDir, string
 func newRepo(t *testing.T) (*Repository, *KeyDir) {
 	t.Helper()
 	roles, keys, _ := fixedKeys(t, KeyPlan{Type: Ed25519, RootKeys: 1, RootThreshold: 1})
-	r, err := Create(t.Context(), t.TempDir(), CreateOptions{Options: at(start), Roles: roles, Keys: keys})
+	r, err := Create(t.Context(), storage.NewFolder(t.TempDir()), CreateOptions{Options: at(start), Roles: roles, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,13 +111,15 @@ func newReader(t *testing.T, dir string) *reader {
 }
 
 // channel refreshes and returns the version that stable points to, "" if none.
+// It finds every target as go-tuf's updater does.
 func (r *reader) channel() (string, error) {
+	ctx, from := r.t.Context(), storage.NewFolder(r.dir)
 	cfg, err := config.New("file:///metadata", r.root)
 	if err != nil {
 		return "", err
 	}
 	cfg.LocalMetadataDir, cfg.LocalTargetsDir = r.cache, r.cache
-	cfg.Fetcher = storeFetcher{folder{r.dir}}
+	cfg.Fetcher = readerFetcher{ctx, from}
 	client, err := updater.New(cfg)
 	if err != nil {
 		return "", err
@@ -124,12 +128,18 @@ func (r *reader) channel() (string, error) {
 	if err := client.Refresh(); err != nil {
 		return "", err
 	}
-	set := client.GetTrustedMetadataSet()
-	st := &state{targets: set.Targets[Targets]}
-	data, err := readTarget(folder{r.dir}, st, metadata.ChannelTarget("stable"))
-	if errors.Is(err, ErrNotFound) {
-		return "", nil
-	} else if err != nil {
+	if client.GetTrustedMetadataSet().Snapshot == nil {
+		return "", errors.New("no snapshot")
+	}
+	info, err := client.GetTargetInfo(metadata.ChannelTarget("stable"))
+	if err != nil {
+		if strings.Contains(err.Error(), "not found") {
+			return "", nil
+		}
+		return "", err
+	}
+	data, err := readMetadata(ctx, from, targetFile(metadata.ChannelTarget("stable"), sumOf(info)))
+	if err != nil {
 		return "", err
 	}
 	c, err := metadata.ParseChannel(data)
@@ -137,7 +147,10 @@ func (r *reader) channel() (string, error) {
 		return "", err
 	}
 	ref := c.Releases["amd64"]
-	manifest, err := readTarget(folder{r.dir}, st, ref.Target)
+	if info, err = client.GetTargetInfo(ref.Target); err != nil {
+		return "", err
+	}
+	manifest, err := readMetadata(ctx, from, targetFile(ref.Target, sumOf(info)))
 	if err != nil {
 		return "", err
 	}
@@ -146,7 +159,14 @@ func (r *reader) channel() (string, error) {
 		return "", err
 	}
 	for _, a := range rel.Artifacts() {
-		if err := checkTarget(&Repository{dir: r.dir}, a, func(r io.Reader) io.Reader { return r }); err != nil {
+		info, err := client.GetTargetInfo(a.Target)
+		if err != nil {
+			return "", err
+		}
+		if artifact(a.Target, info) != a {
+			return "", fmt.Errorf("%s is not what the manifest says", a.Target)
+		}
+		if err := checkTarget(ctx, from, a, nil); err != nil {
 			return "", err
 		}
 	}
@@ -181,7 +201,7 @@ const (
 
 // crashStore ends at a given write, like a machine that loses power.
 type crashStore struct {
-	folder
+	*storage.Folder
 	at, mode int // the write, counted from 0
 	count    int
 	crashed  bool
@@ -199,7 +219,7 @@ func (c *crashStore) step(do func() error, content []byte) error {
 	c.crashed = true
 	switch c.mode {
 	case crashTorn:
-		torn := c.path(workDir + "/" + atomicfile.TempPrefix + "123")
+		torn := filepath.Join(c.String(), storage.WorkDir, atomicfile.TempPrefix+"123")
 		if err := os.WriteFile(torn, content[:len(content)/2], 0o600); err != nil {
 			return fmt.Errorf("torn file: %w", err)
 		}
@@ -211,24 +231,37 @@ func (c *crashStore) step(do func() error, content []byte) error {
 	return errCrash
 }
 
-func (c *crashStore) Write(name string, data []byte) error {
-	return c.step(func() error { return c.folder.Write(name, data) }, data)
+func (c *crashStore) Create(ctx context.Context, name string, data []byte) error {
+	return c.step(func() error { return c.Folder.Create(ctx, name, data) }, data)
 }
 
-func (c *crashStore) Import(r io.Reader, name func(string) string) (sum string, length int64, err error) {
+func (c *crashStore) Replace(ctx context.Context, name string, data []byte, old storage.Info) error {
+	return c.step(func() error { return c.Folder.Replace(ctx, name, data, old) }, data)
+}
+
+func (c *crashStore) Remove(ctx context.Context, name string) error {
+	return c.step(func() error { return c.Folder.Remove(ctx, name) }, nil)
+}
+
+func (c *crashStore) Import(ctx context.Context, open func() (io.ReadCloser, error), name func(string) string) (sum string, length int64, err error) {
+	r, err := open()
+	if err != nil {
+		return "", 0, err
+	}
+	defer r.Close()
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return "", 0, err
 	}
 	err = c.step(func() error {
 		var err error
-		sum, length, err = c.folder.Import(bytes.NewReader(data), name)
+		sum, length, err = c.Folder.Import(ctx, storage.Bytes(data), name)
 		return err
 	}, data)
 	return sum, length, err
 }
 
-var _ store = (*crashStore)(nil)
+var _ storage.Store = (*crashStore)(nil)
 
 // eachCrash runs the operation of a fresh set-up with a crash at every write
 // in every mode, and after each the check. It returns the number of writes.

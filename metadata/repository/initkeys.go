@@ -20,40 +20,62 @@ import (
 // would be valid in the other.
 const initMark = ".init-unfinished"
 
+// publisherKeys starts the names of the keys for Channels and Releases: one set
+// for both. Who publishes signs both, and a channel can have keys of its own.
+const publisherKeys = "publish"
+
 // KeyPlan says which keys a new repository gets. Root has RootKeys of them and
-// needs RootThreshold; targets, snapshot and timestamp have one each.
+// needs RootThreshold; the others have one each unless More says otherwise.
 type KeyPlan struct {
 	Type          KeyType
 	RootKeys      int
 	RootThreshold int
+	More          map[string]KeyCount // by role; Releases: who publishes
 }
 
-// MakeKeys makes the keys of a new repository in dir, under names that say
-// their role (root-1.key, targets.key, ...). A nil password leaves them
-// unencrypted. Keys of an attempt that did not reach FinishKeys are kept; a
+// KeyCount is how many keys a role gets, and how many of them must sign.
+type KeyCount struct{ Keys, Threshold int }
+
+func (p KeyPlan) count(role string) KeyCount {
+	if role == Root {
+		return KeyCount{p.RootKeys, p.RootThreshold}
+	}
+	if c, ok := p.More[role]; ok {
+		return c
+	}
+	return KeyCount{1, 1}
+}
+
+func (p KeyPlan) check() error {
+	for _, role := range append(Roles(), Releases) {
+		if c := p.count(role); c.Keys < 1 || c.Threshold < 1 || c.Threshold > c.Keys {
+			return refuse(ReasonThreshold, "use a threshold from 1 to the number of keys",
+				"role %s: threshold %d with %d keys", role, c.Threshold, c.Keys)
+		}
+	}
+	switch p.Type {
+	case Ed25519, ECDSA, RSA:
+		return nil
+	}
+	return refuseKeyType("key type %q", p.Type)
+}
+
+// MakeKeys makes the keys of a new repository in dir, under names that say what
+// they sign (root-1.key, targets.key, publish.key, ...). A nil password leaves
+// them unencrypted. Keys of an attempt that did not reach FinishKeys are kept; a
 // folder with other keys is refused with ReasonExists.
 func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, error) {
-	if plan.RootKeys < 1 || plan.RootThreshold < 1 || plan.RootThreshold > plan.RootKeys {
-		return nil, refuse(ReasonThreshold, "use a threshold from 1 to the number of keys",
-			"role root: threshold %d with %d keys", plan.RootThreshold, plan.RootKeys)
-	}
-	switch plan.Type {
-	case Ed25519, ECDSA, RSA:
-	default:
-		return nil, refuseKeyType("key type %q", plan.Type)
+	if err := plan.check(); err != nil {
+		return nil, err
 	}
 	if err := markKeys(dir); err != nil {
 		return nil, err
 	}
 	roles := make(map[string]RoleKeys)
-	for _, role := range Roles() {
-		keys := RoleKeys{Threshold: 1}
-		names := []string{role}
-		if role == Root {
-			keys.Threshold = plan.RootThreshold
-			names = rootKeyNames(plan.RootKeys)
-		}
-		for _, name := range names {
+	for _, role := range append(Roles(), Releases) {
+		count := plan.count(role)
+		keys := RoleKeys{Threshold: count.Threshold}
+		for _, name := range keyNames(role, count.Keys) {
 			public, err := makeKey(dir, name, plan.Type, password)
 			if err != nil {
 				return nil, err
@@ -62,6 +84,7 @@ func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, e
 		}
 		roles[role] = keys
 	}
+	roles[Channels] = roles[Releases]
 	return roles, nil
 }
 
@@ -73,10 +96,18 @@ func FinishKeys(dir string) error {
 	return atomicfile.SyncDir(dir)
 }
 
-func rootKeyNames(n int) []string {
+// keyNames returns the file names of a role's keys. Root keys are numbered even
+// if there is one: more will come.
+func keyNames(role string, n int) []string {
+	if role == Releases {
+		role = publisherKeys
+	}
+	if n == 1 && role != Root {
+		return []string{role}
+	}
 	names := make([]string, n)
 	for i := range names {
-		names[i] = Root + "-" + strconv.Itoa(i+1)
+		names[i] = role + "-" + strconv.Itoa(i+1)
 	}
 	return names
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata/storage"
 )
 
 // TestKeyTypes makes, stores, loads and uses a key of each type, encrypted and
@@ -174,11 +176,15 @@ func TestSwappedPublicKey(t *testing.T) {
 // make metadata that no client can load.
 func TestSignReplaces(t *testing.T) {
 	r, keys := newRepo(t)
-	st, err := load(r.store)
+	st, err := load(t.Context(), r.store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signers, err := signersFor(t.Context(), &st.root.Signed, Root, keys)
+	a, err := st.authority(Root, Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signers, err := a.signers(t.Context(), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,11 +229,14 @@ func hexOf(b []byte) []byte {
 }
 
 func TestMakeKeysRefusals(t *testing.T) {
-	for _, plan := range []KeyPlan{{Ed25519, 0, 1}, {Ed25519, 1, 0}, {Ed25519, 2, 3}} {
+	for _, plan := range []KeyPlan{
+		{Type: Ed25519, RootKeys: 0, RootThreshold: 1}, {Type: Ed25519, RootKeys: 1, RootThreshold: 0}, {Type: Ed25519, RootKeys: 2, RootThreshold: 3},
+		{Type: Ed25519, RootKeys: 1, RootThreshold: 1, More: map[string]KeyCount{Targets: {1, 2}}},
+	} {
 		_, err := MakeKeys(t.TempDir(), plan, nil)
 		wantReason(t, err, ReasonThreshold)
 	}
-	plan := KeyPlan{Ed25519, 1, 1}
+	plan := KeyPlan{Type: Ed25519, RootKeys: 1, RootThreshold: 1}
 	_, _, dir := fixedKeys(t, plan)
 	_, err := MakeKeys(dir, plan, nil)
 	wantReason(t, err, ReasonExists)
@@ -236,7 +245,7 @@ func TestMakeKeysRefusals(t *testing.T) {
 // TestMakeKeysResumes stops after some keys; the second attempt keeps them.
 func TestMakeKeysResumes(t *testing.T) {
 	dir := t.TempDir()
-	plan := KeyPlan{Ed25519, 2, 2}
+	plan := KeyPlan{Type: Ed25519, RootKeys: 2, RootThreshold: 2}
 	first, err := MakeKeys(dir, plan, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +266,7 @@ func TestMakeKeysResumes(t *testing.T) {
 }
 
 func TestCreateRefusals(t *testing.T) {
-	roles, keys, _ := fixedKeys(t, KeyPlan{Ed25519, 2, 2})
+	roles, keys, _ := fixedKeys(t, KeyPlan{Type: Ed25519, RootKeys: 2, RootThreshold: 2})
 	change := func(role string, k RoleKeys) map[string]RoleKeys {
 		changed := map[string]RoleKeys{}
 		for r, v := range roles {
@@ -279,7 +288,7 @@ func TestCreateRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			_, err := Create(t.Context(), dir, CreateOptions{Options: at(start), Roles: c.roles, Keys: keys})
+			_, err := Create(t.Context(), storage.NewFolder(dir), CreateOptions{Options: at(start), Roles: c.roles, Keys: keys})
 			wantReason(t, err, c.reason)
 			if _, err := os.Stat(filepath.Join(dir, "metadata")); err == nil {
 				t.Error("something was written")
@@ -287,6 +296,6 @@ func TestCreateRefusals(t *testing.T) {
 		})
 	}
 	r, keys2 := newRepo(t)
-	_, err := Create(t.Context(), r.dir, CreateOptions{Options: at(start), Roles: roles, Keys: keys2})
+	_, err := Create(t.Context(), storage.NewFolder(r.Place()), CreateOptions{Options: at(start), Roles: roles, Keys: keys2})
 	wantReason(t, err, ReasonExists)
 }

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
@@ -20,26 +21,32 @@ type ReleaseInfo struct {
 // List returns the published releases, ordered by version (numbers by value)
 // and architecture. It reads metadata and channel files, no release's files,
 // and takes no lock.
-func (r *Repository) List() ([]ReleaseInfo, error) {
-	st, err := load(r.store)
+func (r *Repository) List(ctx context.Context) ([]ReleaseInfo, error) {
+	st, err := load(ctx, r.store)
 	if err != nil {
 		return nil, err
 	}
-	pointers, err := channelPointers(r.store, st)
+	entries, err := st.all(ctx)
 	if err != nil {
 		return nil, err
+	}
+	pointers, err := channelPointers(ctx, st, entries)
+	if err != nil {
+		return nil, err
+	}
+	sizes := make(map[string]int64, len(entries))
+	for _, t := range entries {
+		sizes[t.Target] = t.Length
 	}
 	releases := []ReleaseInfo{}
-	for name, t := range st.targets.Signed.Targets {
-		version, arch, ok := manifestOf(name)
+	for _, t := range entries {
+		version, arch, ok := manifestOf(t.Target)
 		if !ok {
 			continue
 		}
-		info := ReleaseInfo{Version: version, Arch: arch, ID: metadata.ID(sumOf(t)), Channels: pointers[name]}
+		info := ReleaseInfo{Version: version, Arch: arch, ID: metadata.ID(t.SHA256), Channels: pointers[t.Target]}
 		for _, file := range []string{metadata.KernelFile, metadata.InitramfsFile} {
-			if a, ok := st.target(metadata.ReleaseTarget(version, arch, file)); ok {
-				info.Size += a.Length
-			}
+			info.Size += sizes[metadata.ReleaseTarget(version, arch, file)]
 		}
 		releases = append(releases, info)
 	}
@@ -50,19 +57,15 @@ func (r *Repository) List() ([]ReleaseInfo, error) {
 }
 
 // channelPointers maps a manifest's target name to the channels that point to it.
-func channelPointers(s store, st *state) (map[string][]string, error) {
+func channelPointers(ctx context.Context, st *state, entries []entry) (map[string][]string, error) {
 	pointers := make(map[string][]string)
-	for name := range st.targets.Signed.Targets {
-		if !isChannel(name) {
+	for _, t := range entries {
+		if !isChannel(t.Target) {
 			continue
 		}
-		data, err := readTarget(s, st, name)
+		channel, err := st.readChannel(ctx, t.Target)
 		if err != nil {
 			return nil, err
-		}
-		channel, err := metadata.ParseChannel(data)
-		if err != nil {
-			return nil, invalid("%s: %w", name, err)
 		}
 		for _, ref := range channel.Releases {
 			pointers[ref.Target] = append(pointers[ref.Target], channel.Name)
@@ -72,6 +75,19 @@ func channelPointers(s store, st *state) (map[string][]string, error) {
 		slices.Sort(channels)
 	}
 	return pointers, nil
+}
+
+// readChannel reads the channel file with the given target name.
+func (st *state) readChannel(ctx context.Context, name string) (*metadata.Channel, error) {
+	data, err := st.readTarget(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	channel, err := metadata.ParseChannel(data)
+	if err != nil {
+		return nil, invalid("%s: %w", name, err)
+	}
+	return channel, nil
 }
 
 // manifestOf takes the name of a release manifest apart.

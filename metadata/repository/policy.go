@@ -1,7 +1,7 @@
 package repository
 
 import (
-	"fmt"
+	"context"
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -34,6 +34,7 @@ const day = 24 * time.Hour
 // signed by people with offline keys, so they live a year and are due two
 // months before. The timestamp bounds for how long a node can be shown an old
 // state without noticing: two weeks, signed again by a machine in the second.
+// Delegated roles have the policy of targets unless they are given their own.
 func DefaultPolicy() Policy {
 	return Policy{
 		Root:      {Expiry: 365 * day, Window: 60 * day},
@@ -45,48 +46,110 @@ func DefaultPolicy() Policy {
 
 func (p Policy) check() error {
 	for _, role := range Roles() {
-		rp := p[role]
-		if rp.Expiry < time.Second || rp.Window < 0 || rp.Window >= rp.Expiry {
-			return fmt.Errorf("policy of %s: expiry %s must be positive and longer than the window %s", role, rp.Expiry, rp.Window)
+		if err := p[role].check(role); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Names of the fields that hold the policy in a role of root.json. Clients
-// ignore fields that they do not know (TUF specification, section 4).
+func (p RolePolicy) check(role string) error {
+	if p.Expiry < time.Second || p.Window < 0 || p.Window >= p.Expiry {
+		return refuse(ReasonBadPolicy, "choose a window that is shorter than the expiry",
+			"policy of %s: expiry %s must be positive and longer than the window %s", role, p.Expiry, p.Window)
+	}
+	return nil
+}
+
+// Names of the fields that hold the policy of a role, in root.json or in the
+// delegation. Clients ignore fields that they do not know (TUF specification,
+// section 4).
 const (
 	expiryField = "x-tufboot-expiry-seconds"
 	windowField = "x-tufboot-window-seconds"
 )
 
+// expiresField repeats the expiry of a role in the snapshot, so that what is
+// due can be told without reading every role.
+const expiresField = "x-tufboot-expires"
+
+// store writes a role's policy into the unrecognized fields of its entry.
+func (p RolePolicy) store(fields map[string]any) map[string]any {
+	if fields == nil {
+		fields = make(map[string]any)
+	}
+	fields[expiryField] = int64(p.Expiry / time.Second)
+	fields[windowField] = int64(p.Window / time.Second)
+	return fields
+}
+
+// policyFrom reads what store has written; false where it is not there or makes
+// no sense (an entry made by another tool).
+func policyFrom(fields map[string]any) (RolePolicy, bool) {
+	expiry, ok1 := seconds(fields[expiryField])
+	window, ok2 := seconds(fields[windowField])
+	p := RolePolicy{Expiry: expiry, Window: window}
+	return p, ok1 && ok2 && p.check("") == nil
+}
+
 func storePolicy(root *tuf.RootType, p Policy) {
 	for _, role := range Roles() {
 		r := root.Roles[role]
-		if r.UnrecognizedFields == nil {
-			r.UnrecognizedFields = make(map[string]any)
-		}
-		r.UnrecognizedFields[expiryField] = int64(p[role].Expiry / time.Second)
-		r.UnrecognizedFields[windowField] = int64(p[role].Window / time.Second)
+		r.UnrecognizedFields = p[role].store(r.UnrecognizedFields)
 	}
 }
 
-// policyOf reads the policy that root.json holds, and the default where it
-// holds none (a repository made by another tool).
+// policyOf returns the policy of the top-level roles: what root.json holds, and
+// the default where it holds none.
 func policyOf(root *tuf.RootType) Policy {
 	p := DefaultPolicy()
 	for _, role := range Roles() {
-		r := root.Roles[role]
-		if r == nil {
-			continue
-		}
-		expiry, ok1 := seconds(r.UnrecognizedFields[expiryField])
-		window, ok2 := seconds(r.UnrecognizedFields[windowField])
-		if ok1 && ok2 && expiry > 0 && window < expiry {
-			p[role] = RolePolicy{Expiry: expiry, Window: window}
+		if r := root.Roles[role]; r != nil {
+			if stored, ok := policyFrom(r.UnrecognizedFields); ok {
+				p[role] = stored
+			}
 		}
 	}
 	return p
+}
+
+// policy returns the policy of a role whose parent is loaded: what the
+// delegation holds, else the parent's.
+func (st *state) policy(r liveRole) RolePolicy {
+	if r.parent == "" || r.parent == Root {
+		return policyOf(&st.root.Signed)[r.name]
+	}
+	parent := st.roles[r.parent]
+	if d := parent.md.Signed.Delegations; d != nil {
+		for _, entry := range d.Roles {
+			if entry.Name != r.name {
+				continue
+			}
+			if p, ok := policyFrom(entry.UnrecognizedFields); ok {
+				return p
+			}
+		}
+	}
+	return st.policy(liveRole{parent.name, parent.parent})
+}
+
+// expiry returns when a targets role expires, from the snapshot where it says
+// so, else from the role itself.
+func (st *state) expiry(ctx context.Context, r liveRole) (time.Time, error) {
+	if st.roles[r.name] == nil {
+		if named := st.snapshot.Signed.Meta[metaName(r.name)]; named != nil {
+			if s, ok := named.UnrecognizedFields[expiresField].(string); ok {
+				if t, err := time.Parse(time.RFC3339, s); err == nil {
+					return t, nil
+				}
+			}
+		}
+	}
+	role, err := st.role(ctx, r.name, r.parent)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return role.md.Signed.Expires, nil
 }
 
 // seconds converts a field's value; encoding/json makes numbers float64.

@@ -29,36 +29,73 @@ type SkippedRole struct {
 
 // Refresh signs again what is within its window before expiry, and what names
 // it. Outside all windows it writes nothing, so that a scheduler can call it at
-// any interval. Root and targets are skipped, and reported, where their keys are
-// kept offline; without the keys of snapshot and timestamp it fails.
+// any interval. Root and all targets roles are skipped, and reported, where their
+// keys are kept offline; without the keys of snapshot and timestamp it fails.
 func (r *Repository) Refresh(ctx context.Context, opts RefreshOptions) (*Refreshed, error) {
-	e, err := r.Edit()
+	e, err := r.Edit(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
+	roles, err := e.state.live(ctx)
+	if err != nil {
+		return nil, err
+	}
 	result := &Refreshed{Signed: []string{}}
-	for _, role := range Roles() {
-		_, expires := e.state.role(role)
-		if !opts.All && !e.policy[role].due(expires, r.clock()) {
-			continue
-		}
-		err := e.Unlock(ctx, opts.Keys, role)
-		if offline := role == Root || role == Targets; offline && isNotEnoughKeys(err) {
-			if e.policy[role].due(expires, r.clock()) {
-				result.Skipped = append(result.Skipped, SkippedRole{Role: role, Expires: expires, Cause: err.Error()})
-			}
-			continue
-		} else if err != nil {
+	roles = append([]liveRole{{Root, Root}}, append(roles, liveRole{Snapshot, Root}, liveRole{Timestamp, Root})...)
+	for _, role := range roles {
+		if err := e.refreshRole(ctx, role, opts, result); err != nil {
 			return nil, err
 		}
-		e.changed[role] = true
 	}
 	if len(e.changed) > 0 {
-		result.Signed = e.roles()
+		for _, role := range e.follow() {
+			result.Signed = append(result.Signed, role.name)
+		}
 	}
 	result.Versions, err = e.Commit(ctx, opts.Keys)
 	return result, err
+}
+
+// refreshRole marks a role to be signed if it is due and its keys are here.
+func (e *Edit) refreshRole(ctx context.Context, role liveRole, opts RefreshOptions, result *Refreshed) error {
+	expires, err := e.state.expires(ctx, role)
+	if err != nil {
+		return err
+	}
+	due := e.state.policy(role).due(expires, e.repo.clock())
+	if !opts.All && !due {
+		return nil
+	}
+	err = e.unlockRoles(ctx, opts.Keys, []liveRole{role})
+	if offline := role.name != Snapshot && role.name != Timestamp; offline && isNotEnoughKeys(err) {
+		if due {
+			result.Skipped = append(result.Skipped, SkippedRole{Role: role.name, Expires: expires, Cause: err.Error()})
+		}
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if !isTopLevel(role.name) || role.name == Targets {
+		if _, err := e.state.role(ctx, role.name, role.parent); err != nil {
+			return err
+		}
+	}
+	e.changed[role.name] = true
+	return nil
+}
+
+// expires returns when a role's published metadata expires.
+func (st *state) expires(ctx context.Context, r liveRole) (time.Time, error) {
+	switch r.name {
+	case Root:
+		return st.root.Signed.Expires, nil
+	case Snapshot:
+		return st.snapshot.Signed.Expires, nil
+	case Timestamp:
+		return st.timestamp.Signed.Expires, nil
+	}
+	return st.expiry(ctx, r)
 }
 
 // due reports whether metadata that expires then is to be signed again.
@@ -69,17 +106,4 @@ func (p RolePolicy) due(expires, now time.Time) bool {
 func isNotEnoughKeys(err error) bool {
 	var refused *RefusedError
 	return errors.As(err, &refused) && refused.Reason == ReasonNotEnoughKeys
-}
-
-// role returns the version and expiry of a role's published metadata.
-func (st *state) role(role string) (int64, time.Time) {
-	switch role {
-	case Root:
-		return versionAndExpiry(st.root)
-	case Targets:
-		return versionAndExpiry(st.targets)
-	case Snapshot:
-		return versionAndExpiry(st.snapshot)
-	}
-	return versionAndExpiry(st.timestamp)
 }

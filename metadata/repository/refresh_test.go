@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore/pkg/signature"
+
+	"tufboot/metadata/storage"
 )
 
 func TestRefreshWindows(t *testing.T) {
@@ -21,13 +23,13 @@ func TestRefreshWindows(t *testing.T) {
 		{"a second before the first window", due(Timestamp).Add(-time.Second), nil},
 		{"timestamp", due(Timestamp), []string{Timestamp}},
 		{"snapshot", due(Snapshot), []string{Snapshot, Timestamp}},
-		{"all", due(Root), []string{Targets, Snapshot, Root, Timestamp}},
-		{"long expired", start.AddDate(10, 0, 0), []string{Targets, Snapshot, Root, Timestamp}},
+		{"all", due(Root), []string{Channels, Releases, Targets, Snapshot, Root, Timestamp}},
+		{"long expired", start.AddDate(10, 0, 0), []string{Channels, Releases, Targets, Snapshot, Root, Timestamp}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, keys := newRepo(t)
 			publish(t, r, keys, "1")
-			before := tree(t, r.dir)
+			before := tree(t, r.Place())
 			r.now = func() time.Time { return c.now }
 			got, err := r.Refresh(t.Context(), RefreshOptions{Keys: keys})
 			if err != nil {
@@ -36,13 +38,13 @@ func TestRefreshWindows(t *testing.T) {
 			if !slices.Equal(got.Signed, c.want) && len(got.Signed)+len(c.want) > 0 {
 				t.Errorf("signed %q, want %q", got.Signed, c.want)
 			}
-			if c.want == nil && !slices.Equal(before, tree(t, r.dir)) {
+			if c.want == nil && !slices.Equal(before, tree(t, r.Place())) {
 				t.Error("something was written")
 			}
-			again := newReader(t, r.dir)
+			again := newReader(t, r.Place())
 			again.now = c.now
 			again.sees("1")
-			if s, err := r.Status(); err != nil || s.State != StateOK {
+			if s, err := r.Status(t.Context()); err != nil || s.State != StateOK {
 				t.Errorf("status after refresh: %+v, %v", s, err)
 			}
 		})
@@ -66,7 +68,7 @@ func (k someKeys) Signer(ctx context.Context, id string) (signature.Signer, erro
 // scheduler has.
 func TestRefreshWithOnlineKeys(t *testing.T) {
 	r, keys := newRepo(t)
-	st, err := load(r.store)
+	st, err := load(t.Context(), r.store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +78,10 @@ func TestRefreshWithOnlineKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(got.Signed, []string{Snapshot, Timestamp}) || len(got.Skipped) != 2 {
+	if !slices.Equal(got.Signed, []string{Snapshot, Timestamp}) || len(got.Skipped) != 4 {
 		t.Errorf("got %+v", got)
 	}
-	if s, err := r.Status(); err != nil || s.State != StateDue {
+	if s, err := r.Status(t.Context()); err != nil || s.State != StateDue {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 	_, err = r.Refresh(t.Context(), RefreshOptions{Keys: someKeys{keys, nil}, All: true})
@@ -89,15 +91,15 @@ func TestRefreshWithOnlineKeys(t *testing.T) {
 // TestPolicyIsStored makes a repository with a policy of its own and expects
 // later commands to follow it.
 func TestPolicyIsStored(t *testing.T) {
-	roles, keys, _ := fixedKeys(t, KeyPlan{Ed25519, 1, 1})
+	roles, keys, _ := fixedKeys(t, KeyPlan{Type: Ed25519, RootKeys: 1, RootThreshold: 1})
 	policy := DefaultPolicy()
 	policy[Timestamp] = RolePolicy{Expiry: 3 * time.Hour, Window: time.Hour}
-	r, err := Create(t.Context(), t.TempDir(), CreateOptions{Options: at(start), Roles: roles, Keys: keys, Policy: policy})
+	r, err := Create(t.Context(), storage.NewFolder(t.TempDir()), CreateOptions{Options: at(start), Roles: roles, Keys: keys, Policy: policy})
 	if err != nil {
 		t.Fatal(err)
 	}
 	publish(t, r, keys, "1")
-	s, err := r.Status()
+	s, err := r.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func TestPolicyIsStored(t *testing.T) {
 		"window longer": {time.Hour, time.Hour}, "no expiry": {0, 0}, "negative": {time.Hour, -1},
 	} {
 		policy[Root] = bad
-		if _, err := newRoot(CreateOptions{Roles: roles, Policy: policy}); err == nil {
+		if _, err := newState(nil, CreateOptions{Roles: roles, Policy: policy}); err == nil {
 			t.Errorf("policy with %s: accepted", name)
 		}
 	}
@@ -125,7 +127,7 @@ func TestStatusStates(t *testing.T) {
 		{14 * day, StateDue}, {14*day + time.Second, StateExpired},
 	} {
 		r.now = func() time.Time { return start.Add(c.after) }
-		s, err := r.Status()
+		s, err := r.Status(t.Context())
 		if err != nil || s.State != c.want {
 			t.Errorf("after %s: %+v, %v; want %s", c.after, s, err, c.want)
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 // PublishOptions describe a release to be published.
@@ -45,20 +46,20 @@ func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Publish
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	e, err := r.Edit()
+	e, err := r.Edit(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
-	if err := e.Unlock(ctx, opts.Keys, Targets, Snapshot, Timestamp); err != nil {
+	if err := e.UnlockFor(ctx, opts.Keys, opts.targets()...); err != nil {
 		return nil, err
 	}
-	release, id, err := e.addRelease(ctx, opts)
+	release, id, added, err := e.addRelease(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
 	if opts.Channel != "" {
-		if err := e.pointChannel(opts, id); err != nil {
+		if err := e.pointChannel(ctx, opts, id, added); err != nil {
 			return nil, err
 		}
 	}
@@ -85,6 +86,18 @@ func (o PublishOptions) check() error {
 	return metadata.CheckCmdline(o.Cmdline)
 }
 
+// targets returns the names of the targets that Publish may change.
+func (o PublishOptions) targets() []string {
+	var names []string
+	for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
+		names = append(names, metadata.ReleaseTarget(o.Version, o.Arch, file))
+	}
+	if o.Channel != "" {
+		names = append(names, metadata.ChannelTarget(o.Channel))
+	}
+	return names
+}
+
 // Manifest returns the encoded manifest of a release, the very bytes that
 // Publish would publish, and copies nothing. Of opts it needs no keys and no
 // channel.
@@ -103,32 +116,35 @@ func Manifest(ctx context.Context, opts PublishOptions) ([]byte, error) {
 type take func(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error)
 
 // addRelease adds the release's targets, if they are not there.
-func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (*metadata.Release, metadata.ID, error) {
+func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *metadata.Release, id metadata.ID, added bool, err error) {
 	name := metadata.ReleaseTarget(opts.Version, opts.Arch, metadata.ManifestFile)
-	old, exists := e.Target(name)
+	old, exists, err := e.Target(ctx, name)
+	if err != nil {
+		return nil, "", false, err
+	}
 	do := e.AddFile
 	if exists {
 		do = hashFile // nothing is copied for a release that is there or is refused
 	}
-	release, err := makeRelease(ctx, opts, do)
+	release, err = makeRelease(ctx, opts, do)
 	if err != nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
 	manifest, err := release.Encode()
 	if err != nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
-	id := metadata.IdentityOf(manifest)
+	id = metadata.IdentityOf(manifest)
 	if !exists {
-		_, err := e.AddBytes(name, manifest)
-		return release, id, err
+		_, err := e.AddBytes(ctx, name, manifest)
+		return release, id, true, err
 	}
 	if old.SHA256 != string(id) {
-		return nil, "", refuse(ReasonVersionExists, "publish changed content under a new version",
+		return nil, "", false, refuse(ReasonVersionExists, "publish changed content under a new version",
 			"release %s (%s) is published with other content (%s, not %s)",
 			opts.Version, opts.Arch, metadata.ID(old.SHA256).Short(), id.Short())
 	}
-	return release, id, nil
+	return release, id, false, nil
 }
 
 // makeRelease returns the manifest for the files, each of which do handles.
@@ -175,16 +191,17 @@ func hashFile(ctx context.Context, target, path string, progress func(done int64
 		return metadata.Artifact{}, fmt.Errorf("target %s: %w", target, err)
 	}
 	defer f.Close()
-	sum, length, err := copyHashed(io.Discard, &source{ctx: ctx, r: f, progress: progress})
+	sum, length, err := storage.CopyHashed(ctx, io.Discard, &watched{f, 0, progress})
 	if err != nil {
 		return metadata.Artifact{}, fmt.Errorf("hash %s: %w", path, err)
 	}
 	return metadata.Artifact{Target: target, Length: length, SHA256: sum}, nil
 }
 
-// pointChannel points the channel to the release with the given identity.
-func (e *Edit) pointChannel(opts PublishOptions, id metadata.ID) error {
-	channel, err := e.channel(opts.Channel)
+// pointChannel points the channel to the release with the given identity; added
+// says that it is a new one.
+func (e *Edit) pointChannel(ctx context.Context, opts PublishOptions, id metadata.ID, added bool) error {
+	channel, err := e.channel(ctx, opts.Channel)
 	if err != nil {
 		return err
 	}
@@ -197,7 +214,7 @@ func (e *Edit) pointChannel(opts PublishOptions, id metadata.ID) error {
 	switch {
 	case has && old == ref:
 		return nil
-	case has && !e.changed[Targets] && !opts.MoveChannel:
+	case has && !added && !opts.MoveChannel:
 		return refuse(ReasonChannelMoved, "to point the channel back to it, publish again with --move-channel",
 			"release %s (%s) is published already, and channel %s points to %s", opts.Version, opts.Arch, opts.Channel, old.Version)
 	}
@@ -206,20 +223,16 @@ func (e *Edit) pointChannel(opts PublishOptions, id metadata.ID) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.AddBytes(metadata.ChannelTarget(opts.Channel), data)
+	_, err = e.AddBytes(ctx, metadata.ChannelTarget(opts.Channel), data)
 	return err
 }
 
 // channel reads a channel file, or returns an empty one.
-func (e *Edit) channel(name string) (*metadata.Channel, error) {
-	data, err := e.ReadTarget(metadata.ChannelTarget(name))
+func (e *Edit) channel(ctx context.Context, name string) (*metadata.Channel, error) {
+	channel, err := e.state.readChannel(ctx, metadata.ChannelTarget(name))
 	if errors.Is(err, ErrNotFound) {
-		return &metadata.Channel{Schema: metadata.Schema, Name: name, Releases: map[string]metadata.ReleaseRef{}}, nil
+		channel = &metadata.Channel{Schema: metadata.Schema, Name: name}
 	} else if err != nil {
-		return nil, err
-	}
-	channel, err := metadata.ParseChannel(data)
-	if err != nil {
 		return nil, err
 	}
 	if channel.Releases == nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 // tree returns the names and sizes of all files that can be handed out.
@@ -36,7 +37,7 @@ func TestPublishAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := tree(t, r.dir)
+	before := tree(t, r.Place())
 	again, err := r.Publish(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestPublishAgain(t *testing.T) {
 		}
 		wantReason(t, err, ReasonVersionExists)
 	}
-	if after := tree(t, r.dir); !slices.Equal(before, after) {
+	if after := tree(t, r.Place()); !slices.Equal(before, after) {
 		t.Errorf("files appeared: %q, before %q", after, before)
 	}
 }
@@ -71,7 +72,7 @@ func TestPublishOtherArch(t *testing.T) {
 	if _, err := r.Publish(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
-	list, err := r.List()
+	list, err := r.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,19 +90,19 @@ func TestChannelDoesNotGoBackByItself(t *testing.T) {
 	publish(t, r, keys, "2")
 	_, err := r.Publish(t.Context(), one)
 	wantReason(t, err, ReasonChannelMoved)
-	newReader(t, r.dir).sees("2")
+	newReader(t, r.Place()).sees("2")
 
 	one.Channel = "beta"
 	if _, err := r.Publish(t.Context(), one); err != nil {
 		t.Fatalf("a channel that points nowhere: %v", err)
 	}
-	newReader(t, r.dir).sees("2")
+	newReader(t, r.Place()).sees("2")
 
 	one.Channel, one.MoveChannel = "stable", true
 	if _, err := r.Publish(t.Context(), one); err != nil {
 		t.Fatal(err)
 	}
-	newReader(t, r.dir).sees("1")
+	newReader(t, r.Place()).sees("1")
 }
 
 func TestPublishRefusesBadInput(t *testing.T) {
@@ -122,7 +123,7 @@ func TestPublishRefusesBadInput(t *testing.T) {
 			t.Errorf("bad %s: %v", name, err)
 		}
 	}
-	newReader(t, r.dir).sees("")
+	newReader(t, r.Place()).sees("")
 }
 
 // TestPublishReadsNoOtherPayload spoils what is published: a publication must
@@ -131,12 +132,12 @@ func TestPublishReadsNoOtherPayload(t *testing.T) {
 	r, keys := newRepo(t)
 	p := publish(t, r, keys, "1")
 	for _, a := range p.Release.Artifacts() {
-		if err := os.Remove(filepath.Join(r.dir, filepath.FromSlash(targetFile(a.Target, a.SHA256)))); err != nil {
+		if err := os.Remove(filepath.Join(r.Place(), filepath.FromSlash(targetFile(a.Target, a.SHA256)))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	publish(t, r, keys, "2")
-	newReader(t, r.dir).sees("2")
+	newReader(t, r.Place()).sees("2")
 }
 
 // TestPublishMemory publishes 64 MiB and looks at what was allocated.
@@ -163,14 +164,14 @@ func TestPublishMemory(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	r, keys := newRepo(t)
-	e, err := r.Edit()
+	e, err := r.Edit(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := newRepository(r.dir, at(start))
+	other := newRepository(storage.NewFolder(r.Place()), at(start))
 	_, err = other.Publish(t.Context(), release(t, keys, "1", "1"))
 	wantReason(t, err, ReasonLocked)
-	if _, err := other.List(); err != nil {
+	if _, err := other.List(t.Context()); err != nil {
 		t.Errorf("readers need no lock: %v", err)
 	}
 	e.Close()
@@ -179,11 +180,11 @@ func TestLock(t *testing.T) {
 
 func TestPublishNeedsKeys(t *testing.T) {
 	r, _ := newRepo(t)
-	_, strangers, _ := fixedKeys(t, KeyPlan{Ed25519, 1, 1})
-	before := tree(t, r.dir)
+	_, strangers, _ := fixedKeys(t, KeyPlan{Type: Ed25519, RootKeys: 1, RootThreshold: 1})
+	before := tree(t, r.Place())
 	_, err := r.Publish(t.Context(), release(t, strangers, "1", "1"))
 	wantReason(t, err, ReasonNotEnoughKeys)
-	if after := tree(t, r.dir); !slices.Equal(before, after) {
+	if after := tree(t, r.Place()); !slices.Equal(before, after) {
 		t.Error("files appeared before the keys were found missing")
 	}
 }

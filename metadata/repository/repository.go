@@ -1,37 +1,44 @@
 package repository
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"time"
+
+	"tufboot/metadata/storage"
 )
 
 // Options are what every command on a repository may set.
 type Options struct {
 	Now    func() time.Time // the clock; nil: time.Now
 	Logger *slog.Logger     // what is written and why; nil: nowhere
+	// Rehearse, unless nil, tries what a command is about to publish, as clients
+	// will see it; an error stops the command before readers see anything.
+	Rehearse Rehearsal
 }
 
-// Repository is a repository in a folder. Its methods read what is published
-// each time they are called; those that write take the repository's lock.
+// Repository is a repository in a store. Its methods read what is published
+// each time they are called; those that write take the store's lock.
 type Repository struct {
-	dir    string
-	store  store
-	now    func() time.Time
-	logger *slog.Logger
+	store    storage.Store
+	now      func() time.Time
+	logger   *slog.Logger
+	rehearse Rehearsal
 }
 
-// Open returns the repository in a folder, after checking that there is one
-// and that what is published verifies.
-func Open(dir string, opts Options) (*Repository, error) {
-	r := newRepository(dir, opts)
-	if _, err := load(r.store); err != nil {
+// Open returns the repository in a store, after checking that there is one and
+// that what is published verifies.
+func Open(ctx context.Context, store storage.Store, opts Options) (*Repository, error) {
+	r := newRepository(store, opts)
+	if _, err := load(ctx, r.store); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-func newRepository(dir string, opts Options) *Repository {
-	r := &Repository{dir: dir, store: folder{dir}, now: opts.Now, logger: opts.Logger}
+func newRepository(store storage.Store, opts Options) *Repository {
+	r := &Repository{store: store, now: opts.Now, logger: opts.Logger, rehearse: opts.Rehearse}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -41,9 +48,19 @@ func newRepository(dir string, opts Options) *Repository {
 	return r
 }
 
-// Dir returns the repository's folder.
-func (r *Repository) Dir() string { return r.dir }
+// Place names where the repository lies, for people.
+func (r *Repository) Place() string { return r.store.String() }
 
 // clock returns the time in the form of TUF metadata: UTC, whole seconds
 // (TUF specification, section 4.3).
 func (r *Repository) clock() time.Time { return r.now().UTC().Truncate(time.Second) }
+
+// lock takes the store's lock.
+func (r *Repository) lock(ctx context.Context) (func(), error) {
+	unlock, err := r.store.Lock(ctx)
+	if errors.Is(err, storage.ErrLocked) {
+		return nil, refuse(ReasonLocked, "wait for the other command to end, then run this one again",
+			"repository %s: %w", r.store, err)
+	}
+	return unlock, err
+}

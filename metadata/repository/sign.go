@@ -1,71 +1,147 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/sigstore/sigstore/pkg/signature"
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// signersFor returns the signers that keys hold for a role, at least as many
-// as its threshold.
-func signersFor(ctx context.Context, root *tuf.RootType, role string, keys Signers) ([]signature.Signer, error) {
+// authority is who may sign a role's metadata, as the role that delegates to it
+// says.
+type authority struct {
+	role      string
+	ids       []string
+	threshold int
+	keys      map[string]*tuf.Key
+}
+
+// authority returns who may sign a role. The role's parent must be loaded.
+func (st *state) authority(role, parent string) (authority, error) {
+	if isTopLevel(role) {
+		return rootAuthority(&st.root.Signed, role)
+	}
+	p := st.roles[parent]
+	if p == nil || p.md.Signed.Delegations == nil {
+		return authority{}, invalid("nothing delegates to role %s", role)
+	}
+	d := p.md.Signed.Delegations
+	if d.Roles == nil && d.SuccinctRoles != nil {
+		return authority{role, d.SuccinctRoles.KeyIDs, d.SuccinctRoles.Threshold, d.Keys}, nil
+	}
+	for _, r := range d.Roles {
+		if r.Name == role {
+			return authority{role, r.KeyIDs, r.Threshold, d.Keys}, nil
+		}
+	}
+	return authority{}, invalid("role %s does not delegate to role %s", parent, role)
+}
+
+func rootAuthority(root *tuf.RootType, role string) (authority, error) {
 	r := root.Roles[role]
 	if r == nil {
-		return nil, invalid("root version %d has no role %s", root.Version, role)
+		return authority{}, invalid("root version %d has no role %s", root.Version, role)
 	}
-	var signers []signature.Signer
-	for _, id := range r.KeyIDs {
-		s, err := keys.Signer(ctx, id)
+	return authority{role, r.KeyIDs, r.Threshold, root.Keys}, nil
+}
+
+// roleSigner signs under the id that the repository gives its key. In a
+// repository made by another tool that is not the id that we would give it.
+type roleSigner struct {
+	id     string
+	signer signature.Signer
+}
+
+// available returns the signers that keys hold for the role, perhaps fewer than
+// its threshold.
+func (a authority) available(ctx context.Context, keys Signers) ([]roleSigner, error) {
+	var signers []roleSigner
+	for _, id := range a.ids {
+		own, err := ownKeyID(a.keys[id])
+		if err != nil {
+			continue // a key that we cannot use; another may do
+		}
+		s, err := keys.Signer(ctx, own)
 		if errors.Is(err, ErrNoKey) {
 			continue
 		} else if err != nil {
 			return nil, err
 		}
-		signers = append(signers, s)
-	}
-	if len(signers) < r.Threshold {
-		return nil, refuse(ReasonNotEnoughKeys, "name the folder that holds them with --keys",
-			"role %s needs signatures by %d of its %d keys, and %d are here", role, r.Threshold, len(r.KeyIDs), len(signers))
+		signers = append(signers, roleSigner{id, s})
 	}
 	return signers, nil
 }
 
+// signers returns the signers that keys hold for the role, at least as many as
+// its threshold.
+func (a authority) signers(ctx context.Context, keys Signers) ([]roleSigner, error) {
+	signers, err := a.available(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	if len(signers) < a.threshold {
+		return nil, refuse(ReasonNotEnoughKeys, "name the folder that holds them with --keys",
+			"role %s needs signatures by %d of its %d keys, and %d are here", a.role, a.threshold, len(a.ids), len(signers))
+	}
+	return signers, nil
+}
+
+// ownKeyID returns the id that we give a key, whatever the repository calls it.
+func ownKeyID(key *tuf.Key) (string, error) {
+	if key == nil {
+		return "", errors.New("no such key")
+	}
+	public, err := key.ToPublicKey()
+	if err != nil {
+		return "", err
+	}
+	return KeyID(public)
+}
+
+// payload returns what is signed: the signed part in canonical JSON (TUF
+// specification, section 4.1).
+func payload[T tuf.Roles](md *tuf.Metadata[T]) ([]byte, error) {
+	return cjson.EncodeCanonical(md.Signed)
+}
+
 // sign signs md with each signer. A signature by the same key is replaced:
-// go-tuf's Sign appends, and a file with two signatures by one key cannot be
-// loaded again.
-func sign[T tuf.Roles](md *tuf.Metadata[T], signers []signature.Signer) error {
+// a file with two signatures by one key cannot be loaded again.
+func sign[T tuf.Roles](md *tuf.Metadata[T], signers []roleSigner) error {
+	message, err := payload(md)
+	if err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
 	for _, s := range signers {
-		public, err := s.PublicKey()
+		sig, err := s.signer.SignMessage(bytes.NewReader(message))
 		if err != nil {
-			return fmt.Errorf("sign: %w", err)
+			return fmt.Errorf("sign with key %s: %w", shortID(s.id), err)
 		}
-		id, err := KeyID(public)
-		if err != nil {
-			return fmt.Errorf("sign: %w", err)
-		}
-		md.Signatures = slices.DeleteFunc(md.Signatures, func(sig tuf.Signature) bool { return sig.KeyID == id })
-		if _, err := md.Sign(s); err != nil {
-			return fmt.Errorf("sign with key %s: %w", shortID(id), err)
-		}
+		md.Signatures = slices.DeleteFunc(md.Signatures, func(old tuf.Signature) bool { return old.KeyID == s.id })
+		md.Signatures = append(md.Signatures, tuf.Signature{KeyID: s.id, Signature: sig})
 	}
 	return nil
 }
 
 // signNew signs md anew, after its content has changed, checks the result as a
 // client will, and encodes it.
-func signNew[T tuf.Roles](root *tuf.Metadata[tuf.RootType], role string, md *tuf.Metadata[T], signers []signature.Signer) ([]byte, error) {
+func signNew[T tuf.Roles](by delegator, role string, md *tuf.Metadata[T], signers []roleSigner) ([]byte, error) {
 	md.Signatures = []tuf.Signature{}
 	if err := sign(md, signers); err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)
 	}
-	if err := root.VerifyDelegate(role, md); err != nil {
+	if err := by.VerifyDelegate(role, md); err != nil {
 		return nil, fmt.Errorf("%s: the new signatures do not verify: %w", role, err)
 	}
+	return encode(role, md)
+}
+
+func encode[T tuf.Roles](role string, md *tuf.Metadata[T]) ([]byte, error) {
 	data, err := md.ToBytes(true)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)

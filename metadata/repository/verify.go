@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net/http"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -19,6 +17,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 // VerifyOptions say how to verify.
@@ -38,39 +37,44 @@ type Verified struct {
 	Channels    []string `json:"channels"`
 }
 
-// Verify reads the repository in dir as a client would: go-tuf's own updater
-// walks the roots and loads timestamp, snapshot and targets at the time of the
-// clock; then every target's length and SHA-256 is checked, and that channels
-// and manifests lead to targets that are there. Errors are [InvalidError].
-func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Verified, error) {
-	v := &verifier{repo: newRepository(dir, opts.Options), progress: opts.Progress}
+// Verify reads a repository as a client would: go-tuf's own updater walks the
+// roots, loads timestamp, snapshot and targets at the time of the clock, and
+// finds every target through the delegations; then every target's length and
+// SHA-256 is checked, and that channels and manifests lead to targets that are
+// there. Errors are [InvalidError].
+func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Verified, error) {
+	v := &verifier{from: from, now: opts.Now, progress: opts.Progress}
+	if v.now == nil {
+		v.now = time.Now
+	}
 	root := opts.Root
 	if root == nil {
 		var err error
-		if root, err = v.repo.store.Read(versionedFile(Root, 1)); errors.Is(err, fs.ErrNotExist) {
-			return nil, refuse(ReasonNotRepository, "correct the path", "no %s in %s: not a repository", versionedFile(Root, 1), dir)
-		} else if err != nil {
+		if _, root, err = loadRoot(ctx, from, 1); err != nil {
 			return nil, err
 		}
 	}
-	if err := v.refresh(root); err != nil {
+	if err := v.refresh(ctx, root); err != nil {
 		return nil, err
 	}
 	if err := v.checkTargets(ctx); err != nil {
 		return nil, err
 	}
-	return v.checkReleases()
+	return v.checkReleases(ctx)
 }
 
 type verifier struct {
-	repo     *Repository
+	from     storage.Reader
+	now      func() time.Time
 	progress func(done, total int64)
-	trusted  *state
+	client   *updater.Updater
+	st       *state
+	entries  []entry
 	result   Verified
 }
 
-// refresh runs go-tuf's updater over the folder.
-func (v *verifier) refresh(root []byte) (err error) {
+// refresh runs go-tuf's updater over the repository.
+func (v *verifier) refresh(ctx context.Context, root []byte) (err error) {
 	// The updater insists on a cache, and with an empty path would take files
 	// of the current folder for it.
 	cache, err := os.MkdirTemp("", "tufboot-verify-")
@@ -84,20 +88,24 @@ func (v *verifier) refresh(root []byte) (err error) {
 	}
 	cfg.LocalMetadataDir = cache
 	cfg.LocalTargetsDir = filepath.Join(cache, "targets")
-	cfg.Fetcher = storeFetcher{v.repo.store}
+	cfg.DisableLocalCache = true
+	cfg.Fetcher = readerFetcher{ctx, v.from}
 	defer recoverMalformed(&err)
-	client, err := updater.New(cfg)
-	if err != nil {
+	if v.client, err = updater.New(cfg); err != nil {
 		return clientError(fmt.Errorf("root: %w", err))
 	}
-	client.UnsafeSetRefTime(v.repo.clock())
-	if err := client.Refresh(); err != nil {
+	v.client.UnsafeSetRefTime(v.now().UTC())
+	if err := v.client.Refresh(); err != nil {
 		return clientError(err)
 	}
-	set := client.GetTrustedMetadataSet()
-	v.trusted = &state{root: set.Root, timestamp: set.Timestamp, snapshot: set.Snapshot, targets: set.Targets[Targets]}
+	set := v.client.GetTrustedMetadataSet()
+	v.st = &state{
+		from: v.from, root: set.Root, timestamp: set.Timestamp, snapshot: set.Snapshot,
+		roles: map[string]*targetsRole{Targets: {Targets, Root, set.Targets[Targets]}},
+	}
 	v.result.RootVersion = set.Root.Signed.Version
-	return nil
+	v.entries, err = v.st.all(ctx)
+	return err
 }
 
 func clientError(err error) error {
@@ -109,49 +117,56 @@ func clientError(err error) error {
 	return &InvalidError{Reason: reason, Err: fmt.Errorf("a client refuses the repository: %w", err)}
 }
 
-// checkTargets streams every target and compares length and hash.
+// checkTargets lets the client find every target, and compares its bytes.
 func (v *verifier) checkTargets(ctx context.Context) error {
-	targets := v.trusted.targets.Signed.Targets
 	var total int64
-	for _, t := range targets {
+	for _, t := range v.entries {
 		total += t.Length
 	}
-	for _, name := range slices.Sorted(maps.Keys(targets)) {
-		if err := metadata.CheckTarget(name); err != nil {
+	for _, t := range v.entries {
+		if err := metadata.CheckTarget(t.Target); err != nil {
 			return invalid("%w", err)
 		}
-		want := v.trusted.mustTarget(name)
-		done := v.result.Bytes
-		src := func(r io.Reader) io.Reader {
-			return &source{ctx: ctx, r: r, progress: func(n int64) {
-				if v.progress != nil {
-					v.progress(done+n, total)
-				}
-			}}
+		if err := v.find(t.Artifact); err != nil {
+			return err
 		}
-		if err := checkTarget(v.repo, want, src); err != nil {
+		progress := func(done int64) {
+			if v.progress != nil {
+				v.progress(v.result.Bytes+done, total)
+			}
+		}
+		if err := checkTarget(ctx, v.from, t.Artifact, progress); err != nil {
 			return err
 		}
 		v.result.Targets++
-		v.result.Bytes += want.Length
+		v.result.Bytes += t.Length
 	}
 	return nil
 }
 
-func (st *state) mustTarget(name string) metadata.Artifact {
-	a, _ := st.target(name)
-	return a
+// find looks a target up with go-tuf's updater.
+func (v *verifier) find(want metadata.Artifact) (err error) {
+	defer recoverMalformed(&err)
+	info, err := v.client.GetTargetInfo(want.Target)
+	if err != nil {
+		return clientError(err)
+	}
+	if got := artifact(want.Target, info); got != want {
+		return invalid("a client finds target %s with SHA-256 %s, not %s", want.Target, got.SHA256, want.SHA256)
+	}
+	return nil
 }
 
-func checkTarget(r *Repository, want metadata.Artifact, wrap func(io.Reader) io.Reader) error {
-	f, err := os.Open(filepath.Join(r.dir, filepath.FromSlash(targetFile(want.Target, want.SHA256))))
+// checkTarget streams a target and compares length and hash.
+func checkTarget(ctx context.Context, from storage.Reader, want metadata.Artifact, progress func(done int64)) error {
+	f, _, err := from.Open(ctx, targetFile(want.Target, want.SHA256))
 	if errors.Is(err, fs.ErrNotExist) {
 		return invalid("target %s is missing: %w", want.Target, err)
 	} else if err != nil {
 		return fmt.Errorf("target %s: %w", want.Target, err)
 	}
 	defer f.Close()
-	sum, length, err := copyHashed(io.Discard, wrap(f))
+	sum, length, err := storage.CopyHashed(ctx, io.Discard, &watched{f, 0, progress})
 	switch {
 	case err != nil:
 		return fmt.Errorf("target %s: %w", want.Target, err)
@@ -164,26 +179,27 @@ func checkTarget(r *Repository, want metadata.Artifact, wrap func(io.Reader) io.
 }
 
 // checkReleases checks that channels lead to manifests and these to artifacts.
-func (v *verifier) checkReleases() (*Verified, error) {
+func (v *verifier) checkReleases(ctx context.Context) (*Verified, error) {
 	v.result.Channels = []string{}
-	for _, name := range slices.Sorted(maps.Keys(v.trusted.targets.Signed.Targets)) {
-		if _, _, ok := manifestOf(name); ok {
-			if err := v.checkManifest(name); err != nil {
+	for _, t := range v.entries {
+		if _, _, ok := manifestOf(t.Target); ok {
+			if err := v.checkManifest(ctx, t.Target); err != nil {
 				return nil, err
 			}
 			v.result.Releases++
-		} else if isChannel(name) {
-			if err := v.checkChannel(name); err != nil {
+		} else if isChannel(t.Target) {
+			name, err := v.checkChannel(ctx, t.Target)
+			if err != nil {
 				return nil, err
 			}
-			v.result.Channels = append(v.result.Channels, path.Base(name[:len(name)-len(".json")]))
+			v.result.Channels = append(v.result.Channels, name)
 		}
 	}
 	return &v.result, nil
 }
 
-func (v *verifier) checkManifest(name string) error {
-	data, err := readTarget(v.repo.store, v.trusted, name)
+func (v *verifier) checkManifest(ctx context.Context, name string) error {
+	data, err := v.st.readTarget(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -192,44 +208,45 @@ func (v *verifier) checkManifest(name string) error {
 		return invalid("target %s: %w", name, err)
 	}
 	for _, a := range release.Artifacts() {
-		if v.trusted.mustTarget(a.Target) != a {
+		if got, _, err := v.st.target(ctx, a.Target); err != nil {
+			return err
+		} else if got != a {
 			return invalid("release %s (%s): the signed target %s is not what the manifest names", release.Version, release.Arch, a.Target)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) checkChannel(name string) error {
-	data, err := readTarget(v.repo.store, v.trusted, name)
+func (v *verifier) checkChannel(ctx context.Context, name string) (string, error) {
+	channel, err := v.st.readChannel(ctx, name)
 	if err != nil {
-		return err
-	}
-	channel, err := metadata.ParseChannel(data)
-	if err != nil {
-		return invalid("target %s: %w", name, err)
+		return "", err
 	}
 	for arch, ref := range channel.Releases {
-		if v.trusted.mustTarget(ref.Target).SHA256 != string(ref.SHA256) {
-			return invalid("channel %s (%s): the signed target %s is not what the channel names", channel.Name, arch, ref.Target)
+		if got, _, err := v.st.target(ctx, ref.Target); err != nil {
+			return "", err
+		} else if got.SHA256 != string(ref.SHA256) {
+			return "", invalid("channel %s (%s): the signed target %s is not what the channel names", channel.Name, arch, ref.Target)
 		}
 	}
-	return nil
+	return channel.Name, nil
 }
 
-// storeFetcher lets go-tuf's updater read a store as if it were a web server.
-type storeFetcher struct{ store store }
+// readerFetcher lets go-tuf's updater read a store as if it were a web server.
+type readerFetcher struct {
+	ctx  context.Context //nolint:containedctx // go-tuf's interface has none
+	from storage.Reader
+}
 
 // DownloadFile implements go-tuf's fetcher.Fetcher.
-func (f storeFetcher) DownloadFile(url string, maxLength int64, _ time.Duration) ([]byte, error) {
+func (f readerFetcher) DownloadFile(url string, maxLength int64, _ time.Duration) ([]byte, error) {
 	name := path.Join(metadata.MetadataDir, path.Base(url))
-	size, err := f.store.Size(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, _, err := storage.ReadFile(f.ctx, f.from, name, maxLength)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, &tuf.ErrDownloadHTTP{StatusCode: http.StatusNotFound, URL: name}
-	} else if err != nil {
-		return nil, err
+	case errors.Is(err, storage.ErrTooLarge):
+		return nil, &tuf.ErrDownloadLengthMismatch{Msg: err.Error()}
 	}
-	if size > maxLength {
-		return nil, &tuf.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s has %d bytes, more than %d", name, size, maxLength)}
-	}
-	return f.store.Read(name)
+	return data, err
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata/storage"
 )
 
 const fixtures = "../../testdata/tuf-repo"
@@ -40,38 +42,38 @@ func TestVerifyFixtures(t *testing.T) {
 				t.Fatal(err)
 			}
 			repo := filepath.Join(dir, "repository")
-			_, err = Verify(t.Context(), repo, VerifyOptions{Options: at(expect.Now), Root: root})
+			_, err = Verify(t.Context(), storage.NewFolder(repo), VerifyOptions{Options: at(expect.Now), Root: root})
 			if want := expect.Exit == 0 || expect.After != ""; (err == nil) != want {
 				t.Errorf("Verify: %v", err)
 			}
 			// Building on a spoiled repository may fail, and must not panic.
-			if r, err := Open(repo, at(expect.Now)); err == nil {
-				_, _ = r.Status()
-				_, _ = r.List()
+			if r, err := Open(t.Context(), storage.NewFolder(repo), at(expect.Now)); err == nil {
+				_, _ = r.Status(t.Context())
+				_, _ = r.List(t.Context())
 			}
 		})
 	}
 }
 
 func TestVerifyCounts(t *testing.T) {
-	v, err := Verify(t.Context(), fixtures+"/valid-newer/repository", VerifyOptions{})
+	v, err := Verify(t.Context(), storage.NewFolder(fixtures+"/valid-newer/repository"), VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if v.Releases != 2 || v.Targets != 7 || v.RootVersion != 1 || strings.Join(v.Channels, ",") != "stable" {
 		t.Errorf("got %+v", v)
 	}
-	_, err = Verify(t.Context(), t.TempDir(), VerifyOptions{})
+	_, err = Verify(t.Context(), storage.NewFolder(t.TempDir()), VerifyOptions{})
 	wantReason(t, err, ReasonNotRepository)
-	_, err = Verify(t.Context(), fixtures+"/expired-timestamp/repository", VerifyOptions{})
+	_, err = Verify(t.Context(), storage.NewFolder(fixtures+"/expired-timestamp/repository"), VerifyOptions{})
 	wantReason(t, err, "metadata-expired")
 }
 
 func TestOpenRefusals(t *testing.T) {
-	_, err := Open(t.TempDir(), Options{})
+	_, err := Open(t.Context(), storage.NewFolder(t.TempDir()), Options{})
 	wantReason(t, err, ReasonNotRepository)
 	for _, name := range []string{"bad-signature", "truncated-timestamp", "missing-snapshot", "mix-and-match", "null-entry-targets", "null-entry-timestamp"} {
-		_, err := Open(filepath.Join(fixtures, name, "repository"), Options{})
+		_, err := Open(t.Context(), storage.NewFolder(filepath.Join(fixtures, name, "repository")), Options{})
 		if err == nil {
 			t.Errorf("%s: opened", name)
 			continue

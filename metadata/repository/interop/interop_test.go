@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 // TestTUFJS publishes with each type of key, walks a root of two versions, and
@@ -27,19 +28,19 @@ func TestTUFJS(t *testing.T) {
 	for _, keyType := range []repository.KeyType{repository.Ed25519, repository.ECDSA, repository.RSA} {
 		t.Run(string(keyType), func(t *testing.T) {
 			dir, kernel := publish(t, keyType)
-			out, err := client.read(t, dir)
+			want := []string{"channels/stable.json", "releases/1.0/amd64/initramfs", "releases/1.0/amd64/release.json", "releases/1.0/amd64/vmlinuz"}
+			out, err := client.read(t, dir, want...)
 			if err != nil {
 				t.Fatalf("tuf-js: %v\n%s", err, out)
 			}
 			names := strings.Fields(out)
-			want := []string{"channels/stable.json", "releases/1.0/amd64/initramfs", "releases/1.0/amd64/release.json", "releases/1.0/amd64/vmlinuz"}
 			if !slices.Equal(names, want) {
 				t.Errorf("tuf-js read %q, want %q", names, want)
 			}
 			if err := os.WriteFile(kernel, []byte("kernal"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := client.read(t, dir); err == nil {
+			if out, err := client.read(t, dir, want...); err == nil {
 				t.Errorf("tuf-js accepts a spoiled kernel:\n%s", out)
 			}
 		})
@@ -59,7 +60,7 @@ func publish(t *testing.T, keyType repository.KeyType) (dir, kernel string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	repo, err := repository.Create(ctx, dir, repository.CreateOptions{Roles: roles, Keys: keys})
+	repo, err := repository.Create(ctx, storage.NewFolder(dir), repository.CreateOptions{Roles: roles, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +119,9 @@ func installClient(t *testing.T) tufJS {
 	return tufJS{node, dir}
 }
 
-// read serves the repository, as repo-tool serve does, and lets the client read all of it.
-func (c tufJS) read(t *testing.T, repo string) (string, error) {
+// read serves the repository, as repo-tool serve does, and lets the client read
+// the targets.
+func (c tufJS) read(t *testing.T, repo string, targets ...string) (string, error) {
 	t.Helper()
 	handler, err := repository.NewHandler(repo)
 	if err != nil {
@@ -130,7 +132,7 @@ func (c tufJS) read(t *testing.T, repo string) (string, error) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.node, "read.js", server.URL+"/", filepath.Join(repo, "metadata", "1.root.json"), t.TempDir())
+	cmd := exec.CommandContext(ctx, c.node, append([]string{"read.js", server.URL + "/", filepath.Join(repo, "metadata", "1.root.json"), t.TempDir()}, targets...)...)
 	cmd.Dir = c.dir
 	// A proxy has no business between two programs on this machine.
 	cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")

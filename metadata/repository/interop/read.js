@@ -1,14 +1,15 @@
-// Usage: node read.js URL ROOT.JSON FOLDER
+// Usage: node read.js URL ROOT.JSON FOLDER TARGET...
 //
-// Refreshes from the repository at URL, trusting ROOT.JSON, downloads every
-// target into FOLDER, which is new, and prints their names.
+// Refreshes from the repository at URL, trusting ROOT.JSON, looks the targets up
+// through the delegations, downloads them into FOLDER, which is new, and prints
+// their names.
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { Updater } = require('tuf-js');
 
-async function main(url, root, folder) {
+async function main(url, root, folder, ...names) {
   const metadataDir = path.join(folder, 'metadata');
   fs.mkdirSync(metadataDir, { recursive: true });
   fs.copyFileSync(root, path.join(metadataDir, 'root.json'));
@@ -19,9 +20,7 @@ async function main(url, root, folder) {
     targetBaseUrl: new URL('targets', url).href,
   });
   await updater.refresh();
-  // The names come from the metadata that the client has verified and kept.
-  const targets = JSON.parse(fs.readFileSync(path.join(metadataDir, 'targets.json')));
-  for (const name of Object.keys(targets.signed.targets).sort()) {
+  for (const name of names) {
     const info = await updater.getTargetInfo(name);
     if (!info) throw new Error(`target ${name} is not found`);
     await updater.downloadTarget(info, path.join(folder, encodeURIComponent(name)));

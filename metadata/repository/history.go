@@ -1,0 +1,182 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tufboot/metadata/storage"
+)
+
+// Past is a state that was published, and that clients may therefore hold. The
+// numbered files that it names are kept until Prune.
+type Past struct {
+	// Root is the version of the newest root at that time.
+	Root int64 `json:"root"`
+	// Timestamp is timestamp.json as it was.
+	Timestamp []byte `json:"timestamp"`
+	// Until is when the next state took its place.
+	Until time.Time `json:"until"`
+}
+
+// maxHistory bounds how many past states are kept.
+const maxHistory = 512
+
+func historyFile(timestamp int64) string {
+	return historyDir + strconv.FormatInt(timestamp, 10) + ".json"
+}
+
+// remember writes down the state that this change takes the place of, before
+// anything of the new one can be seen.
+func (e *Edit) remember(ctx context.Context) error {
+	if e.published == nil {
+		return nil
+	}
+	past, version, err := e.now()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(past)
+	if err != nil {
+		return err
+	}
+	name := historyFile(version)
+	// A publication that did not come to its end may have left one: its time
+	// would be too early.
+	if err := e.repo.store.Remove(ctx, name); err != nil {
+		return err
+	}
+	if err := e.repo.store.Create(ctx, name, data); err != nil {
+		return err
+	}
+	return e.repo.store.Remove(ctx, historyFile(version-maxHistory))
+}
+
+// now returns the state that readers have as a past one.
+func (e *Edit) now() (Past, int64, error) {
+	version, err := timestampVersion(e.state.timestampData)
+	return Past{
+		Root:      e.published.Signed.Version,
+		Timestamp: e.state.timestampData,
+		Until:     e.repo.clock(),
+	}, version, err
+}
+
+func timestampVersion(data []byte) (int64, error) {
+	var md struct {
+		Signed struct {
+			Version int64 `json:"version"`
+		} `json:"signed"`
+	}
+	err := json.Unmarshal(data, &md)
+	return md.Signed.Version, err
+}
+
+// history returns the last past states, the newest first, at most limit of
+// them (0: all). What cannot be read is left out: it is a help, and no part of
+// what is signed.
+func history(ctx context.Context, s interface {
+	storage.Reader
+	storage.Lister
+}, limit int) ([]Past, error) {
+	var versions []int64
+	for info, err := range s.List(ctx, historyDir) {
+		if err != nil {
+			return nil, err
+		}
+		number, ok := strings.CutSuffix(path.Base(info.Name), ".json")
+		if version, err := strconv.ParseInt(number, 10, 64); ok && err == nil {
+			versions = append(versions, version)
+		}
+	}
+	slices.Sort(versions)
+	slices.Reverse(versions)
+	var past []Past
+	for _, version := range versions {
+		if limit > 0 && len(past) == limit {
+			break
+		}
+		data, _, err := storage.ReadFile(ctx, s, historyFile(version), 4*maxTimestamp)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		var p Past
+		if json.Unmarshal(data, &p) == nil && p.Root > 0 && len(p.Timestamp) > 0 {
+			past = append(past, p)
+		}
+	}
+	return past, nil
+}
+
+// Rehearsal tries a change before it is published. steps are what readers will
+// see, one after the other, the last of them for good; past are states that
+// clients may hold, the newest first. An error stops the publication.
+type Rehearsal func(ctx context.Context, steps []storage.Reader, past []Past) error
+
+// rehearsedStates is how many past states are tried.
+const rehearsedStates = 5
+
+func (e *Edit) rehearse(ctx context.Context, files []file) error {
+	if e.repo.rehearse == nil {
+		return nil
+	}
+	var past []Past
+	if e.published != nil {
+		now, _, err := e.now()
+		if err != nil {
+			return err
+		}
+		older, err := history(ctx, e.repo.store, rehearsedStates-1)
+		if err != nil {
+			return err
+		}
+		past = append([]Past{now}, older...)
+	}
+	var steps []storage.Reader
+	shown := make(map[string][]byte)
+	for _, f := range files {
+		shown[f.name] = f.data
+		if f.name == timestampFile || e.published != nil && strings.HasSuffix(f.name, "."+Root+".json") {
+			step := make(map[string][]byte, len(shown))
+			for name, data := range shown {
+				step[name] = data
+			}
+			steps = append(steps, &preview{e.repo.store, step})
+		}
+	}
+	if err := e.repo.rehearse(ctx, steps, past); err != nil {
+		return refuse(ReasonRegression, "nothing was published; if the repository was restored from a copy, publish from the newest one",
+			"clients would refuse what is about to be published: %w", err)
+	}
+	return nil
+}
+
+// preview is a store with files on top that are not written yet.
+type preview struct {
+	storage.Reader
+	files map[string][]byte
+}
+
+func (p *preview) Open(ctx context.Context, name string) (io.ReadCloser, storage.Info, error) {
+	if data, ok := p.files[name]; ok {
+		return io.NopCloser(bytes.NewReader(data)), storage.Info{Name: name, Size: int64(len(data))}, nil
+	}
+	return p.Reader.Open(ctx, name)
+}
+
+func (p *preview) Stat(ctx context.Context, name string) (storage.Info, error) {
+	if data, ok := p.files[name]; ok {
+		return storage.Info{Name: name, Size: int64(len(data))}, nil
+	}
+	return p.Reader.Stat(ctx, name)
+}
