@@ -1,0 +1,37 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+)
+
+// CopyHashed copies r to w and returns the hex SHA-256 and the number of
+// bytes. It holds one buffer, however long r is, and ends when ctx does.
+func CopyHashed(ctx context.Context, w io.Writer, r io.Reader) (string, int64, error) {
+	h := sha256.New()
+	// A large buffer keeps the disk busy while the hash is computed.
+	n, err := io.CopyBuffer(io.MultiWriter(w, h), &contextReader{ctx, r}, make([]byte, 1<<20))
+	return hex.EncodeToString(h.Sum(nil)), n, err
+}
+
+// contextReader ends when its context does. It also hides WriteTo, with which
+// io.CopyBuffer would ignore its buffer.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// Bytes returns an open function for Import that gives data.
+func Bytes(data []byte) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+}
