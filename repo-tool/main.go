@@ -28,7 +28,8 @@ func main() {
 
 // run is the program without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).RunContext(ctx, args)
+	app := newApp(stdout, stderr)
+	err := app.RunContext(ctx, flagsFirst(app, args))
 	if err != nil {
 		console.PrintError(stderr, "repo-tool", err, slices.Contains(args, "--json"))
 	}
