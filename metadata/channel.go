@@ -77,19 +77,22 @@ func (c *Channel) Choose(arch, booted string) (ReleaseRef, error) {
 	if !ok {
 		return ReleaseRef{}, fmt.Errorf("channel %s: %s: %w", c.Name, arch, ErrNoRelease)
 	}
-	allows := func(r ReleaseRef) bool {
-		return booted == "" || r.Minimum == "" || CompareVersions(booted, r.Minimum) >= 0
-	}
-	if allows(current) {
+	if current.allows(booted) {
 		return current, nil
 	}
-	for _, step := range slices.Backward(c.Steps[arch]) {
-		if CompareVersions(step.Version, booted) > 0 && allows(step) {
-			return step, nil
+	steps := c.Steps[arch]
+	for i := len(steps) - 1; i >= 0; i-- {
+		if CompareVersions(steps[i].Version, booted) > 0 && steps[i].allows(booted) {
+			return steps[i], nil
 		}
 	}
 	return ReleaseRef{}, fmt.Errorf("channel %s: release %s wants %s or later, and no step leads there from %s: %w",
 		c.Name, current.Version, current.Minimum, booted, ErrNoPath)
+}
+
+// allows reports whether a node on a version may go there directly.
+func (r *ReleaseRef) allows(booted string) bool {
+	return booted == "" || r.Minimum == "" || CompareVersions(booted, r.Minimum) >= 0
 }
 
 // Encode returns the channel file's bytes, after checking it.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -81,8 +80,13 @@ func (r *Rollout) Pause(now time.Time) *Rollout {
 	if r == nil {
 		return nil
 	}
-	closed := func(w Wave) bool { return now.Before(r.opens(w)) }
-	return &Rollout{Start: r.Start, Waves: slices.DeleteFunc(append([]Wave{}, r.Waves...), closed)}
+	paused := &Rollout{Start: r.Start, Waves: []Wave{}}
+	for _, w := range r.Waves {
+		if !now.Before(r.opens(w)) {
+			paused.Waves = append(paused.Waves, w)
+		}
+	}
+	return paused
 }
 
 // Position returns a node's place in the rollout of a release, from 0 (first) to
