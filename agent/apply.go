@@ -18,8 +18,9 @@ Examples:
 
    agent apply
    agent apply --release 1.4.2
+   agent apply --now                # before this node's turn in a rollout
    agent apply --disk /dev/sda --booted-slot none   # from a rescue system`,
-		Flags:  commonFlags(releaseFlag(), lockFlag()),
+		Flags:  commonFlags(releaseFlag(), nowFlag(), lockFlag()),
 		Action: verb(apply),
 	}
 }

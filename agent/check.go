@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,20 +16,27 @@ func checkCommand() *cli.Command {
 		Name:  "check",
 		Usage: "say what an update would do, and why or why not",
 		Description: `Refreshes the signed metadata and compares the channel's release with what runs.
-Writes nothing but the metadata cache.
+Writes nothing but the metadata cache, and the node's seed for rollouts the first
+time that it meets one. With --json it prints the plan also where the node has to
+wait for its turn.
 
 Examples:
 
    agent check
    agent check --json
-   agent check --release 1.4.2`,
-		Flags:  commonFlags(releaseFlag(), lockFlag()),
+   agent check --release 1.4.2
+   agent check --now                # what an update that does not wait would do`,
+		Flags:  commonFlags(releaseFlag(), nowFlag(), lockFlag()),
 		Action: verb(check),
 	}
 }
 
 func releaseFlag() cli.Flag {
 	return &cli.StringFlag{Name: "release", Usage: "this `VERSION` instead of the channel's, also if it failed before", EnvVars: []string{"TUFBOOT_RELEASE"}}
+}
+
+func nowFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "now", Aliases: []string{"n"}, Usage: "wait neither for this node's turn in a rollout nor for the maintenance window", EnvVars: []string{"TUFBOOT_NOW"}}
 }
 
 func check(ctx context.Context, c *cli.Context, s *session) error {
@@ -39,16 +48,61 @@ func check(ctx context.Context, c *cli.Context, s *session) error {
 	return s.locked(ctx, func() error {
 		p, err := n.Check(ctx, c.String("release"))
 		if err != nil {
+			if p.Refused != "" && c.Bool("json") {
+				return errors.Join(err, print(c, p, ""))
+			}
 			return err
 		}
 		text := upToDate(p)
 		if p.Install {
 			text = fmt.Sprintf("release %s (%s, %d bytes) is available; an update would write it into slot %s", p.Version, p.Release.Short(), p.Size, p.Slot)
 		}
-		return print(c, p, text)
+		return print(c, p, text+planText(p))
 	})
 }
 
 func upToDate(p update.Plan) string {
 	return fmt.Sprintf("up to date: release %s (%s) is running", p.Version, p.Release.Short())
+}
+
+// planText says what the channel plans ahead, a line each.
+func planText(p update.Plan) string {
+	text := ""
+	for _, line := range []string{stepText(p.Final), turnText(p.Turn), windowText(p.Window)} {
+		if line != "" {
+			text += "\n" + line
+		}
+	}
+	return text
+}
+
+func stepText(final string) string {
+	if final == "" {
+		return ""
+	}
+	return "a step on the way to release " + final
+}
+
+func turnText(t *update.Turn) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Opens.IsZero():
+		return fmt.Sprintf("rollout: %d percent of the nodes; no wave reaches this one yet", t.Percent)
+	}
+	return fmt.Sprintf("rollout: %d percent of the nodes; this node's turn: %s", t.Percent, t.Opens.Format(time.RFC3339))
+}
+
+func windowText(w *update.Window) string {
+	if w == nil || w.Maintenance == nil {
+		return ""
+	}
+	text := "maintenance window: closed, opens " + w.Next.Format(time.RFC3339)
+	if w.Open {
+		text = "maintenance window: open"
+	}
+	if !w.Followed {
+		text += " (not followed by this node)"
+	}
+	return text
 }

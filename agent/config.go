@@ -20,15 +20,21 @@ import (
 // config is /etc/tufboot/agent.yaml. Unknown keys are an error, so that a
 // misspelt one is not ignored in silence.
 type config struct {
-	Server   string       `yaml:"server"`
-	Channel  string       `yaml:"channel"`
-	Root     string       `yaml:"root"`
-	StateDir string       `yaml:"state_dir"`
-	Disk     string       `yaml:"disk"`
-	Labels   labelConfig  `yaml:"labels"`
-	Grubenv  string       `yaml:"grubenv"`
-	Health   healthConfig `yaml:"health"`
-	Reboot   rebootConfig `yaml:"reboot"`
+	Server   string `yaml:"server"`
+	Channel  string `yaml:"channel"`
+	Root     string `yaml:"root"`
+	StateDir string `yaml:"state_dir"`
+	// RolloutSeed gives the node its place in rollouts; "": a random one that is
+	// kept in the state folder.
+	RolloutSeed string `yaml:"rollout_seed"`
+	// Maintenance is what becomes of the channel's maintenance window: "ignore" or
+	// "follow".
+	Maintenance string       `yaml:"maintenance"`
+	Disk        string       `yaml:"disk"`
+	Labels      labelConfig  `yaml:"labels"`
+	Grubenv     string       `yaml:"grubenv"`
+	Health      healthConfig `yaml:"health"`
+	Reboot      rebootConfig `yaml:"reboot"`
 }
 
 type labelConfig struct {
@@ -73,13 +79,20 @@ type rebootConfig struct {
 	Command  []string `yaml:"command"`
 }
 
+// The values of `maintenance:`.
+const (
+	maintenanceIgnore = "ignore"
+	maintenanceFollow = "follow"
+)
+
 func defaultSettings() config {
 	l := image.DefaultLabels()
 	return config{
-		Channel:  "stable",
-		Root:     "/etc/tufboot/root.json",
-		StateDir: "/var/lib/tufboot",
-		Labels:   labelConfig{EFI: l.EFI, SystemA: l.SystemA, SystemB: l.SystemB, Data: l.Data},
+		Channel:     "stable",
+		Root:        "/etc/tufboot/root.json",
+		StateDir:    "/var/lib/tufboot",
+		Maintenance: maintenanceIgnore,
+		Labels:      labelConfig{EFI: l.EFI, SystemA: l.SystemA, SystemB: l.SystemB, Data: l.Data},
 		Health: healthConfig{
 			Deadline: health.DefaultDeadline, Interval: health.DefaultInterval, Timeout: health.DefaultTimeout,
 			Containerd: containerdConfig{Enabled: true, Socket: "/run/containerd/containerd.sock"},
@@ -124,6 +137,9 @@ func parseConfig(data []byte) (config, error) {
 	d.KnownFields(true)
 	if err := d.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
 		return config{}, err
+	}
+	if cfg.Maintenance != maintenanceIgnore && cfg.Maintenance != maintenanceFollow {
+		return config{}, fmt.Errorf("maintenance: %q: use %s or %s", cfg.Maintenance, maintenanceIgnore, maintenanceFollow)
 	}
 	for name, d := range map[string]time.Duration{
 		"health.deadline": cfg.Health.Deadline, "health.interval": cfg.Health.Interval, "health.timeout": cfg.Health.Timeout,

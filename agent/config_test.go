@@ -17,7 +17,8 @@ func TestParseConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cfg.Server != "https://updates.example.com/edge" || cfg.Health.Deadline != 15*time.Minute ||
-		cfg.Labels.SystemB != "ROOT-B" || cfg.Health.Containerd.Enabled || len(cfg.Reboot.Command) != 2 {
+		cfg.Labels.SystemB != "ROOT-B" || cfg.Health.Containerd.Enabled || len(cfg.Reboot.Command) != 2 ||
+		cfg.RolloutSeed != "edge-17" || cfg.Maintenance != "follow" {
 		t.Errorf("parsed as %+v", cfg)
 	}
 	if !cfg.Health.APIServer.Enabled || cfg.Health.DropIn.Dir != "/etc/tufboot/health" {
@@ -27,6 +28,7 @@ func TestParseConfig(t *testing.T) {
 
 func TestParseConfigRefuses(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
+		"maintenance":       {"maintenance: maybe\n", "maintenance"},
 		"misspelt key":      {"sever: http://x\n", "sever"},
 		"misspelt check":    {"health: {containrd: {enabled: false}}\n", "containrd"},
 		"wrong type":        {"server: [1, 2]\n", "string"},

@@ -97,7 +97,12 @@ func (s *session) node() (*update.Node, error) {
 		KernelID: strings.TrimSpace(string(kernelID)),
 		Channel:  s.cfg.Channel,
 		Arch:     runtime.GOARCH,
-		Logger:   s.log,
+		Policy: update.Policy{
+			Seed:              s.cfg.RolloutSeed,
+			FollowMaintenance: s.cfg.Maintenance == maintenanceFollow,
+			Now:               s.cli.Bool("now"),
+		},
+		Logger: s.log,
 	}), nil
 }
 

@@ -74,6 +74,11 @@ func statusText(st update.Status) string {
 	}
 	if check := st.LastCheck; check != nil {
 		row("last check", "%s: %s", check.At.Format(time.RFC3339), checkText(check))
+		for _, text := range []string{stepText(check.Final), turnText(check.Turn), windowText(check.Window)} {
+			if text != "" {
+				row("", "%s", text)
+			}
+		}
 	}
 	if m := st.Metadata; m != nil {
 		row("metadata", "%s", heldText("root", m.Root))

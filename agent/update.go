@@ -18,13 +18,17 @@ func updateCommand() *cli.Command {
 		Description: `Does nothing, and ends with 0, where the release runs already. Without --reboot
 it leaves the reboot sentinel for whoever coordinates reboots.
 
+A channel may give a release to some nodes first, and name releases to go through
+on the way. A node whose turn has not come is refused with rollout-not-yet.
+
 Examples:
 
    agent update --reboot
    agent update --json --lock-wait 5m
-   agent update --refusal-ok trial-pending,reboot-pending,locked   # in a scheduled job
+   agent update --refusal-ok trial-pending,reboot-pending,locked,rollout-not-yet   # in a scheduled job
+   agent update --now               # before this node's turn
    agent update --release 1.4.2     # by name, also if it failed before`,
-		Flags: commonFlags(releaseFlag(), rebootFlag(), lockFlag(),
+		Flags: commonFlags(releaseFlag(), nowFlag(), rebootFlag(), lockFlag(),
 			&cli.StringFlag{Name: "refusal-ok", Usage: "end with 0 when refused for one of these `REASONS` (codes with commas between)", EnvVars: []string{"TUFBOOT_REFUSAL_OK"}}),
 		Action: verb(func(ctx context.Context, c *cli.Context, s *session) error {
 			err := runUpdate(ctx, c, s)

@@ -1,6 +1,7 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -48,13 +49,11 @@ func (n *Node) Apply(ctx context.Context, want string) (Plan, error) {
 
 // note records the outcome of a check in the state. It does not write.
 func (n *Node) note(s *State, p Plan, err error) {
-	s.LastCheck = &LastCheck{At: n.Now().UTC(), Reason: "done", Version: p.Version}
+	s.LastCheck = &LastCheck{
+		At: n.Now().UTC(), Reason: "done", Version: p.Version, Final: p.Final, Turn: p.Turn, Window: p.Window,
+	}
 	if err != nil {
-		s.LastCheck.Reason, s.LastCheck.Text = "error", err.Error()
-		var r interface{ ReasonCode() string }
-		if errors.As(err, &r) {
-			s.LastCheck.Reason = r.ReasonCode()
-		}
+		s.LastCheck.Reason, s.LastCheck.Text = cmp.Or(reasonOf(err), "error"), err.Error()
 	}
 }
 

@@ -13,21 +13,29 @@ import (
 
 // Plan is what an update would do, or did.
 type Plan struct {
-	// Install is false where the node runs the release already.
+	// Install says that an update would write the release, or did; false where
+	// the node runs it already, or is not to have it now.
 	Install bool        `json:"install"`
+	Refused string      `json:"refused,omitempty"` // the reason code, if it is not to have it now
 	Channel string      `json:"channel"`
 	Version string      `json:"version"`
 	Release metadata.ID `json:"release"`
 	Size    int64       `json:"size"` // of the artifacts, in bytes
 	Notes   string      `json:"notes,omitempty"`
 	Slot    grub.Slot   `json:"slot"` // the slot that is, or would be, written
+	// Final is the channel's release, where Version is a step on the way there.
+	Final  string  `json:"final,omitempty"`
+	Turn   *Turn   `json:"rollout,omitempty"`     // nil: no rollout, everybody at once
+	Window *Window `json:"maintenance,omitempty"` // nil: at any time
 
 	resolved *client.Resolved
 }
 
 // Check refreshes the trusted metadata and says what an update would do. want
-// names a release's version, or "" for the channel's current one. A refusal is
-// returned as an error. Nothing but the metadata cache is written.
+// names a release's version, or "" for the channel's: then its steps, rollout and
+// maintenance window are followed too. A refusal is returned as an error, with
+// the plan where it is about a release. Nothing but the metadata cache is
+// written, and the node's seed the first time that it meets a rollout.
 func (n *Node) Check(ctx context.Context, want string) (Plan, error) {
 	s, err := LoadState(n.StateDir, n.Logger)
 	if err != nil {
@@ -51,7 +59,7 @@ func (n *Node) plan(ctx context.Context, s State, f Facts, situation Situation, 
 	if err := n.Client.Refresh(ctx); err != nil {
 		return Plan{}, err
 	}
-	r, err := n.resolve(ctx, want)
+	r, err := n.resolve(ctx, f, want)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -59,23 +67,34 @@ func (n *Node) plan(ctx context.Context, s State, f Facts, situation Situation, 
 		Channel: r.Channel, Version: r.Release.Version, Release: r.ID, Size: r.Release.Size(),
 		Notes: r.Release.Notes, Slot: f.inactive(), resolved: r,
 	}
+	if want == "" && !f.Rescue { // in a rescue system nothing runs that could wait
+		if err := n.schedule(&p); err != nil {
+			return Plan{}, err
+		}
+	}
 	if !f.Rescue && n.slotRelease(f.Booted.Slot).ID == r.ID {
 		return p, nil
 	}
-	p.Install = true
-	if failure, failed := s.FailedBefore(r.ID); failed && want == "" {
-		return p, refuse(ReasonFailedBefore,
-			"publish a fixed release, or try this one again with --release "+r.Release.Version,
-			"release %s (%s) was tried on %s and given up: %s", failure.Version, failure.Release.Short(), failure.At.Format("2006-01-02 15:04 MST"), failure.Why)
+	if err := n.objection(s, p, want); err != nil {
+		p.Refused = reasonOf(err)
+		return p, err
 	}
+	p.Install = true
 	return p, nil
 }
 
-func (n *Node) resolve(ctx context.Context, want string) (*client.Resolved, error) {
+// objection says why the planned release is not to be installed by itself. What
+// was asked for by name is.
+func (n *Node) objection(s State, p Plan, want string) error {
 	if want != "" {
-		return n.Client.ReleaseByVersion(ctx, want, n.Arch)
+		return nil
 	}
-	return n.Client.Resolve(ctx, n.Channel, n.Arch)
+	if failure, failed := s.FailedBefore(p.Release); failed {
+		return refuse(ReasonFailedBefore,
+			"publish a fixed release, or try this one again with --release "+p.Version,
+			"release %s (%s) was tried on %s and given up: %s", failure.Version, failure.Release.Short(), failure.At.Format("2006-01-02 15:04 MST"), failure.Why)
+	}
+	return n.wait(p)
 }
 
 // SlotRelease is the release that a slot's manifest names.

@@ -43,7 +43,9 @@ type rig struct {
 	state    string
 	booted   grub.Booted
 	kernelID string
-	now      time.Time
+	now      time.Time // the machine's clock
+	floor    time.Time // the agent's build time
+	policy   update.Policy
 	mu       sync.Mutex
 	requests []string
 	// serve, if not nil, answers in place of the file server.
@@ -200,11 +202,15 @@ func (r *rig) node() *update.Node {
 	r.t.Helper()
 	disk, err := image.Find(image.FindOptions{Disk: r.loop, Labels: image.DefaultLabels()})
 	must(r.t, err)
-	c, err := client.New(client.Options{Server: r.server.URL, Root: r.root, Dir: filepath.Join(r.state, "metadata")})
+	c, err := client.New(client.Options{
+		Server: r.server.URL, Root: r.root, Dir: filepath.Join(r.state, "metadata"),
+		Now: func() time.Time { return r.now }, ClockFloor: r.floor,
+	})
 	must(r.t, err)
 	return update.New(update.Options{
 		StateDir: r.state, Disk: disk, Grubenv: r.grubenv, Booted: r.booted, KernelID: r.kernelID,
 		Client: c, Channel: "stable", Arch: arch, Now: func() time.Time { return r.now },
+		Policy: r.policy,
 	})
 }
 

@@ -23,6 +23,7 @@ type Options struct {
 	Client   *client.Client // nil for verbs that need no repository
 	Channel  string
 	Arch     string // as in the channel file: amd64, arm64, ...
+	Policy   Policy
 	// Progress is told how far the transfer of one file is, in bytes. It may be nil.
 	Progress func(file string, done, total int64)
 	Now      func() time.Time // nil: time.Now

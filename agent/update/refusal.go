@@ -1,6 +1,9 @@
 package update
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Reason codes of a Refusal. They are a contract with scripts and dashboards:
 // a code is never renamed, and never used for something else.
@@ -13,6 +16,9 @@ const (
 	ReasonBlockDamaged     = "boot-state-damaged"     // the environment block cannot be read
 	ReasonOtherSlot        = "booted-slot-not-active" // somebody booted the other slot once
 	ReasonFailedBefore     = "release-failed-before"  // this very release was tried and rolled back
+	ReasonNotYet           = "rollout-not-yet"        // another node's turn: the rollout has not reached this one
+	ReasonNoPath           = "no-update-path"         // the channel's release wants a higher version first, and no step leads there
+	ReasonMaintenance      = "outside-maintenance"    // the channel's maintenance window, which this node follows, is closed
 	ReasonNothingStaged    = "nothing-staged"         // activate without apply
 	ReasonSlotNotBootable  = "slot-not-bootable"      // rollback to a slot that holds nothing whole
 	ReasonNoSpace          = "slot-too-small"         // the release does not fit into the slot
@@ -48,6 +54,15 @@ func (r *Refusal) ReasonCode() string { return r.Reason }
 
 // Hint says what the operator can do.
 func (r *Refusal) Hint() string { return r.Advice }
+
+// reasonOf returns the reason code of an error that has one.
+func reasonOf(err error) string {
+	var r interface{ ReasonCode() string }
+	if errors.As(err, &r) {
+		return r.ReasonCode()
+	}
+	return ""
+}
 
 // SlotError says that a slot does not hold what was written to it: the device
 // lies, is worn out, or something else wrote to it. The slot stays unbootable.

@@ -66,6 +66,9 @@ type LastCheck struct {
 	Reason  string    `json:"reason"`
 	Text    string    `json:"text,omitempty"`
 	Version string    `json:"version,omitempty"`
+	Final   string    `json:"final,omitempty"` // as in Plan, like the two below
+	Turn    *Turn     `json:"rollout,omitempty"`
+	Window  *Window   `json:"maintenance,omitempty"`
 }
 
 // LoadState reads the state in dir. A missing file is an empty state; a file

@@ -43,7 +43,8 @@ type BootStatus struct {
 	BootID  string    `json:"boot_id,omitempty"`
 }
 
-// Status reads where the node stands. It writes nothing.
+// Status reads where the node stands. It writes nothing. The rollout and the
+// maintenance window are those of the last check, as they are now.
 func (n *Node) Status() (Status, error) {
 	s, err := LoadState(n.StateDir, n.Logger)
 	if err != nil {
@@ -69,6 +70,15 @@ func (n *Node) Status() (Status, error) {
 		st.Slots[slot] = n.slotRelease(slot)
 	}
 	st.Alarms = alarms(f, st)
+	if c := st.LastCheck; c != nil {
+		now := n.Now()
+		if c.Turn != nil {
+			*c.Turn = c.Turn.at(now)
+		}
+		if c.Window != nil && c.Window.Maintenance != nil {
+			*c.Window = c.Window.at(now, n.local())
+		}
+	}
 	return st, nil
 }
 
