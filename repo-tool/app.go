@@ -43,6 +43,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	for _, command := range []*cli.Command{
 		initCommand(),
 		publishCommand(),
+		promoteCommand(),
+		withdrawCommand(),
+		channelCommand(),
 		refreshCommand(),
 		listCommand(),
 		statusCommand(),

@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
-
 )
 
 func listCommand() *cli.Command {

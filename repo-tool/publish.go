@@ -24,15 +24,17 @@ func publishCommand() *cli.Command {
 		Usage: "add a release and point a channel to it",
 		Description: examples(`Copies the kernel and the initramfs into the repository, signs, and points the
 channel to the new release. The same release again is nothing to do; the same
-version with other content is refused (version-exists).`,
+version with other content is refused (version-exists).
+
+Versions are compared as systemd does (UAPI version format): 1.5.0~rc1 is below
+1.5.0, and 1.10 above 1.9. A channel does not go to a lower version by itself.`,
 			"repo-tool publish --repo repo --keys keys --version 1.4.0 --kernel vmlinuz --initramfs initrd.img",
-			`repo-tool publish --repo repo --keys keys --version 1.5.0-rc1 --channel beta --arch arm64 \`,
+			`repo-tool publish --repo repo --keys keys --version 1.5.0~rc1 --channel beta --arch arm64 \`,
 			`     --kernel Image --initramfs initrd.img --cmdline "console=ttyS0 quiet" --notes notes.md`),
 		Flags: append([]cli.Flag{
 			repoFlag(),
 			&cli.StringFlag{Name: "channel", Value: defaultChannel, Usage: "point the channel `C` to the release; \"\" for none"},
-			&cli.BoolFlag{Name: "move-channel", Usage: "point the channel back to a release that is published already"},
-		}, slices.Concat(releaseFlags(), keysFlags())...),
+		}, slices.Concat(releaseFlags(), pointingFlags(), keysFlags())...),
 		Action: runPublish,
 	}
 }
@@ -83,7 +85,10 @@ func runPublish(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	opts.Channel, opts.MoveChannel = c.String("channel"), c.Bool("move-channel")
+	opts.Channel = c.String("channel")
+	if opts.Pointing, err = pointingOf(c); err != nil {
+		return err
+	}
 	keys, err := openKeys(c)
 	if err != nil {
 		return err

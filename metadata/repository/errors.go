@@ -20,6 +20,8 @@ const (
 	ReasonBadPolicy     = "bad-policy"           // an expiry that is not longer than its window
 	ReasonConflict      = "repository-changed"   // another publisher was faster
 	ReasonRegression    = "clients-would-refuse" // a client that is up to date could not go on
+	ReasonNoRelease     = "no-such-release"      // not in the repository, or not in the channel
+	ReasonNoPath        = "no-update-path"       // nodes could not get to the release
 	ReasonBadRepository = "invalid-repository"   // what is published does not verify
 )
 

@@ -207,6 +207,15 @@ type crashStore struct {
 	crashed  bool
 }
 
+// inside makes a repository write through the store.
+func (c *crashStore) inside(r *Repository) {
+	c.Folder = storage.NewFolder(r.Place())
+	r.store = c
+}
+
+// plain returns the repository's folder without what a test has put before it.
+func (r *Repository) plain() storage.Store { return storage.NewFolder(r.Place()) }
+
 func (c *crashStore) step(do func() error, content []byte) error {
 	if c.crashed {
 		return errCrash

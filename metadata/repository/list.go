@@ -18,8 +18,7 @@ type ReleaseInfo struct {
 	Channels []string    `json:"channels"` // that point to it
 }
 
-// List returns the published releases, ordered by version (numbers by value)
-// and architecture. It reads metadata and channel files, no release's files,
+// List returns the published releases, ordered by version and architecture. It reads metadata and channel files, no release's files,
 // and takes no lock.
 func (r *Repository) List(ctx context.Context) ([]ReleaseInfo, error) {
 	st, err := load(ctx, r.store)
@@ -51,7 +50,7 @@ func (r *Repository) List(ctx context.Context) ([]ReleaseInfo, error) {
 		releases = append(releases, info)
 	}
 	slices.SortFunc(releases, func(a, b ReleaseInfo) int {
-		return cmp.Or(compareVersions(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch))
+		return cmp.Or(metadata.CompareVersions(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch))
 	})
 	return releases, nil
 }
@@ -103,30 +102,4 @@ func manifestOf(target string) (version, arch string, ok bool) {
 func isChannel(target string) bool {
 	name, ok := strings.CutSuffix(strings.TrimPrefix(target, "channels/"), ".json")
 	return ok && metadata.ChannelTarget(name) == target
-}
-
-// compareVersions orders versions for people: runs of digits by value, the
-// rest by character. It decides nothing; channels say what is current.
-func compareVersions(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na > 0 && nb > 0 {
-			x, y := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-			if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
-				return c
-			}
-			a, b = a[na:], b[nb:]
-			continue
-		}
-		if a[0] != b[0] {
-			return cmp.Compare(a[0], b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return cmp.Compare(len(a), len(b))
-}
-
-// digits returns the length of the run of digits that s starts with.
-func digits(s string) int {
-	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }

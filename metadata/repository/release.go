@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,10 +19,10 @@ type PublishOptions struct {
 	Initramfs string // path of the file
 	Cmdline   string // the release's kernel command line
 	Notes     string
-	// MoveChannel points the channel to a release that is published already,
-	// although the channel points to another one.
-	MoveChannel bool
-	Keys        Signers
+	// Pointing says how it reaches the channel's nodes. A release that is published
+	// already moves the channel only with Pointing.Back.
+	Pointing
+	Keys Signers
 	// Progress, if not nil, is told how far the copying of a file is.
 	Progress func(file string, done, total int64)
 }
@@ -41,7 +40,7 @@ type Published struct {
 // readers. The same release again is nothing to do. A version that is there
 // with other content is refused with ReasonVersionExists: nodes know releases by
 // version, and caches keep them. Publishing an old release again does not take
-// its channel back to it, unless MoveChannel is set.
+// its channel back to it, unless Pointing.Back is set.
 func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Published, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -211,32 +210,13 @@ func (e *Edit) pointChannel(ctx context.Context, opts PublishOptions, id metadat
 		SHA256:  id,
 	}
 	old, has := channel.Releases[opts.Arch]
-	switch {
-	case has && old == ref:
-		return nil
-	case has && !added && !opts.MoveChannel:
-		return refuse(ReasonChannelMoved, "to point the channel back to it, publish again with --move-channel",
+	if has && old.SHA256 != id && !added && !opts.Back {
+		return refuse(ReasonChannelMoved, "to point the channel to it all the same, publish again with --move-channel",
 			"release %s (%s) is published already, and channel %s points to %s", opts.Version, opts.Arch, opts.Channel, old.Version)
 	}
-	channel.Releases[opts.Arch] = ref
-	data, err := channel.Encode()
-	if err != nil {
+	changed, err := e.point(ctx, channel, opts.Arch, ref, opts.Pointing)
+	if err != nil || !changed {
 		return err
 	}
-	_, err = e.AddBytes(ctx, metadata.ChannelTarget(opts.Channel), data)
-	return err
-}
-
-// channel reads a channel file, or returns an empty one.
-func (e *Edit) channel(ctx context.Context, name string) (*metadata.Channel, error) {
-	channel, err := e.state.readChannel(ctx, metadata.ChannelTarget(name))
-	if errors.Is(err, ErrNotFound) {
-		channel = &metadata.Channel{Schema: metadata.Schema, Name: name}
-	} else if err != nil {
-		return nil, err
-	}
-	if channel.Releases == nil {
-		channel.Releases = make(map[string]metadata.ReleaseRef)
-	}
-	return channel, nil
+	return e.writeChannel(ctx, channel)
 }

@@ -98,7 +98,7 @@ func TestChannelDoesNotGoBackByItself(t *testing.T) {
 	}
 	newReader(t, r.Place()).sees("2")
 
-	one.Channel, one.MoveChannel = "stable", true
+	one.Channel, one.Back = "stable", true
 	if _, err := r.Publish(t.Context(), one); err != nil {
 		t.Fatal(err)
 	}
@@ -186,17 +186,5 @@ func TestPublishNeedsKeys(t *testing.T) {
 	wantReason(t, err, ReasonNotEnoughKeys)
 	if after := tree(t, r.Place()); !slices.Equal(before, after) {
 		t.Error("files appeared before the keys were found missing")
-	}
-}
-
-func TestCompareVersions(t *testing.T) {
-	ordered := []string{"1", "1.0", "1.0.9", "1.0.10", "1.9-rc1", "1.10", "2", "10", "a"}
-	for i, a := range ordered {
-		for j, b := range ordered {
-			got := compareVersions(a, b)
-			if (got < 0) != (i < j) || (got > 0) != (i > j) {
-				t.Errorf("compareVersions(%q, %q) = %d", a, b, got)
-			}
-		}
 	}
 }
