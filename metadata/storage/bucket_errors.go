@@ -69,8 +69,11 @@ func (b *Bucket) conflict(err error) bool {
 
 // plain takes gocloud.dev's own words off an error: they repeat the name.
 func plain(err error) error {
-	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "blob (") {
-		return inner
+	var wrapper interface{ Unwrap() []error }
+	if errors.As(err, &wrapper) && strings.HasPrefix(err.Error(), "blob (") {
+		if inner := wrapper.Unwrap(); len(inner) > 0 && inner[0] != nil {
+			return inner[0]
+		}
 	}
 	return err
 }

@@ -21,6 +21,7 @@ func openS3(ctx context.Context, u *url.URL) (*blob.Bucket, service, error) {
 	return bucket, service{
 		version:    s3Version,
 		onlyIf:     s3OnlyIf,
+		never:      `"0"`,
 		beforeRead: s3BeforeRead,
 		status:     s3Status,
 		noBucket:   func(err error) bool { return s3Code(err) == "NoSuchBucket" },

@@ -194,8 +194,3 @@ func (b *Bucket) Remove(ctx context.Context, name string) error {
 	}
 	return err
 }
-
-// Lock returns at once: a bucket has no lock that would end with the process
-// that holds it. Two writers are kept apart by Create and Replace, which the
-// server decides: one wins, and the other is told; see [Keeper].
-func (b *Bucket) Lock(context.Context) (func(), error) { return func() {}, nil }

@@ -60,7 +60,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	b.watch.pause()
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = cause(b.ctx, err)
+		err = plain(cause(b.ctx, err))
 	}
 	return n, err
 }

@@ -52,13 +52,12 @@ func StartS3(t *testing.T) *S3 {
 	return s
 }
 
-// Env is the environment of a program that uses the server. Answers that no
-// try gets are to come soon.
+// Env is the environment of a program that uses the server.
 func (s *S3) Env() []string {
 	return []string{
 		"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_SESSION_TOKEN=",
 		"AWS_REGION=us-east-1", "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
-		"AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=2",
+		"AWS_EC2_METADATA_DISABLED=true",
 	}
 }
 
