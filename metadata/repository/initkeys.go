@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/sigstore/sigstore/pkg/cryptoutils"
-
 	"tufboot/internal/atomicfile"
 )
 
@@ -19,6 +17,10 @@ import (
 // repository. Two repositories must not share keys: what is signed for the one
 // would be valid in the other.
 const initMark = ".init-unfinished"
+
+// doneMark stays in a folder whose keys belong to a repository: a folder with
+// nothing but linked keys has no other sign of it.
+const doneMark = ".init-finished"
 
 // publisherKeys starts the names of the keys for Channels and Releases: one set
 // for both. Who publishes signs both, and a channel can have keys of its own.
@@ -62,8 +64,9 @@ func (p KeyPlan) check() error {
 
 // MakeKeys makes the keys of a new repository in dir, under names that say what
 // they sign (root-1.key, targets.key, publish.key, ...). A nil password leaves
-// them unencrypted. Keys of an attempt that did not reach FinishKeys are kept; a
-// folder with other keys is refused with ReasonExists.
+// them unencrypted. A key of such a name that was linked before (timestamp.uri,
+// see [LinkKey]) is taken, and none made. Keys of an attempt that did not reach
+// FinishKeys are kept; a folder with other keys is refused with ReasonExists.
 func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, error) {
 	if err := plan.check(); err != nil {
 		return nil, err
@@ -90,7 +93,7 @@ func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, e
 
 // FinishKeys says that the repository with the keys in dir is made.
 func FinishKeys(dir string) error {
-	if err := os.Remove(filepath.Join(dir, initMark)); err != nil {
+	if err := os.Rename(filepath.Join(dir, initMark), filepath.Join(dir, doneMark)); err != nil {
 		return fmt.Errorf("finish keys: %w", err)
 	}
 	return atomicfile.SyncDir(dir)
@@ -121,13 +124,18 @@ func markKeys(dir string) error {
 	if _, err := os.Stat(mark); err == nil {
 		return nil
 	}
-	there, err := filepath.Glob(filepath.Join(dir, "*"+privateSuffix))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	if len(there) > 0 {
-		return refuse(ReasonExists, "name an empty folder: two repositories must not share keys",
-			"folder %s holds keys already (%s)", dir, filepath.Base(there[0]))
+	_, err = os.Stat(filepath.Join(dir, doneMark))
+	done := err == nil
+	for _, entry := range entries {
+		suffix := filepath.Ext(entry.Name())
+		if suffix == privateSuffix || suffix == uriSuffix && done {
+			return refuse(ReasonExists, "name an empty folder: two repositories must not share keys",
+				"folder %s holds keys already (%s)", dir, entry.Name())
+		}
 	}
 	return atomicfile.Write(mark, nil, 0o600)
 }
@@ -135,14 +143,13 @@ func markKeys(dir string) error {
 // makeKey returns the public half of the named key, which it makes if it is
 // not there. WriteKey writes the private half last.
 func makeKey(dir, name string, keyType KeyType, password []byte) (crypto.PublicKey, error) {
-	if _, err := os.Stat(filepath.Join(dir, name+privateSuffix)); err == nil {
-		data, err := os.ReadFile(filepath.Join(dir, name+publicSuffix))
-		if err != nil {
+	for _, suffix := range []string{privateSuffix, uriSuffix} {
+		path := filepath.Join(dir, name+suffix)
+		if _, err := os.Stat(path); err == nil {
+			return LoadPublicKey(KeyFile{Path: path}.PublicPath())
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("key: %w", err)
 		}
-		return cryptoutils.UnmarshalPEMToPublicKey(data)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("key: %w", err)
 	}
 	private, err := GenerateKey(keyType)
 	if err != nil {

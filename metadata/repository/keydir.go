@@ -1,27 +1,23 @@
 package repository
 
 import (
-	"bytes"
 	"context"
-	"crypto"
-	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
-	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
-
-	"tufboot/internal/atomicfile"
 )
 
-// Suffixes of a key's two files. The private one is PEM, encrypted as
-// sigstore does it (scrypt and NaCl secretbox) unless made without a password.
+// Suffixes of a key's files: the private key as PEM, or where it is if it is
+// not in a file; and the public key.
 const (
 	privateSuffix = ".key"
+	uriSuffix     = ".uri"
 	publicSuffix  = ".pub"
 )
 
@@ -35,36 +31,48 @@ type Signers interface {
 // PasswordFunc returns the password of the private key in the named file.
 type PasswordFunc func(path string) ([]byte, error)
 
-// KeyFile names a private key in a folder.
-type KeyFile struct {
-	Path string  `json:"path"` // of the private key
-	ID   string  `json:"id"`   // TUF key id
-	Type KeyType `json:"type"`
-}
-
-// KeyDir is the keys in one or more folders. It decrypts a private key when
-// its signer is first asked for, never earlier.
+// KeyDir is the keys in one or more folders. It decrypts a private key, and
+// speaks to a KMS, when that key's signer is first asked for, never earlier.
+// It is not for several goroutines at once.
 type KeyDir struct {
+	// Logger gets warnings, such as that of a private key that others can
+	// read; nil: nobody does.
+	Logger *slog.Logger
+	// Timeout is how long a KMS or a plugin program may take for one answer,
+	// a person's touch of the device included; 0: one minute.
+	Timeout time.Duration
+
 	files    []KeyFile
 	password PasswordFunc
-	signers  map[string]signature.Signer
+	opened   map[string]privateKey // by path
 }
 
-// OpenKeys lists the keys in the folders by their public halves (NAME.pub
-// beside NAME.key).
+// privateKey is a key whose private half is at hand and was found to belong
+// to its public one.
+type privateKey interface {
+	// signer returns a signer that gives up when ctx ends. The signers that
+	// go-tuf calls know no context, so that it is bound here.
+	signer(ctx context.Context) signature.Signer
+}
+
+// OpenKeys lists the keys in the folders: NAME.key (PEM) or NAME.uri (a
+// sigstore KMS URI), each with its public half NAME.pub beside it. There may
+// be both of a name: the key in a device, and its copy kept for the day on
+// which the device breaks.
 func OpenKeys(dirs []string, password PasswordFunc) (*KeyDir, error) {
-	k := &KeyDir{password: password, signers: make(map[string]signature.Signer)}
+	k := &KeyDir{password: password, opened: make(map[string]privateKey)}
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return nil, fmt.Errorf("keys: %w", err)
 		}
 		for _, entry := range entries {
-			name, ok := strings.CutSuffix(entry.Name(), privateSuffix)
-			if !ok || strings.HasPrefix(name, ".") {
+			name := entry.Name()
+			suffix := filepath.Ext(name)
+			if suffix != privateSuffix && suffix != uriSuffix || strings.HasPrefix(name, ".") {
 				continue
 			}
-			file, err := readKeyFile(filepath.Join(dir, entry.Name()))
+			file, err := readKeyFile(filepath.Join(dir, name))
 			if err != nil {
 				return nil, err
 			}
@@ -75,138 +83,80 @@ func OpenKeys(dirs []string, password PasswordFunc) (*KeyDir, error) {
 	return k, nil
 }
 
-// readKeyFile identifies a private key by the public key beside it.
-func readKeyFile(path string) (KeyFile, error) {
-	publicPath := strings.TrimSuffix(path, privateSuffix) + publicSuffix
-	data, err := os.ReadFile(publicPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return KeyFile{}, fmt.Errorf("key %s: its public half %s is missing: %w", path, publicPath, err)
-	} else if err != nil {
-		return KeyFile{}, fmt.Errorf("key: %w", err)
-	}
-	public, err := cryptoutils.UnmarshalPEMToPublicKey(data)
-	if err != nil {
-		return KeyFile{}, fmt.Errorf("public key %s: %w", publicPath, err)
-	}
-	return keyFile(path, public)
-}
-
-func keyFile(path string, public crypto.PublicKey) (KeyFile, error) {
-	keyType, err := TypeOf(public)
-	if err != nil {
-		return KeyFile{}, fmt.Errorf("key %s: %w", path, err)
-	}
-	id, err := KeyID(public)
-	if err != nil {
-		return KeyFile{}, fmt.Errorf("key %s: %w", path, err)
-	}
-	return KeyFile{Path: path, ID: id, Type: keyType}, nil
-}
-
-// Files returns the keys, ordered by path.
+// Files returns the keys, ordered by path. A key that is in two folders is
+// there twice.
 func (k *KeyDir) Files() []KeyFile { return k.files }
 
-// Signer returns the signer for a key id; see [Signers].
-func (k *KeyDir) Signer(_ context.Context, keyID string) (signature.Signer, error) {
-	if s := k.signers[keyID]; s != nil {
-		return s, nil
-	}
+// Signer returns the signer for a key id; see [Signers]. Where a key is there
+// more than once, the first that works signs. A signature by a KMS or a plugin
+// is verified before it is handed on.
+func (k *KeyDir) Signer(ctx context.Context, keyID string) (signature.Signer, error) {
+	var first error
 	for _, file := range k.files {
 		if file.ID != keyID {
 			continue
 		}
-		s, err := loadSigner(file, k.password)
-		if err != nil {
+		private, err := k.open(ctx, file)
+		if err == nil {
+			return private.signer(ctx), nil
+		}
+		if ctx.Err() != nil {
 			return nil, err
 		}
-		k.signers[keyID] = s
-		return s, nil
-	}
-	return nil, fmt.Errorf("key %s: %w", shortID(keyID), ErrNoKey)
-}
-
-func loadSigner(file KeyFile, password PasswordFunc) (signature.Signer, error) {
-	data, err := os.ReadFile(file.Path)
-	if err != nil {
-		return nil, fmt.Errorf("private key: %w", err)
-	}
-	pass := func(bool) ([]byte, error) {
-		if password == nil {
-			return nil, &PasswordError{errors.New("encrypted, and no password is given")}
+		if first == nil {
+			first = err
+		} else {
+			k.warn("another copy of the key does not work either", "path", file.Path, "error", err)
 		}
-		return password(file.Path)
 	}
-	private, err := cryptoutils.UnmarshalPEMToPrivateKey(data, pass)
-	if err != nil && bytes.Contains(data, []byte("ENCRYPTED")) && !isPasswordError(err) {
-		return nil, refuse(ReasonWrongPassword, "give the password that the key was made with",
-			"private key %s: %w", file.Path, err)
-	} else if err != nil {
-		return nil, fmt.Errorf("private key %s: %w", file.Path, err)
+	if first == nil {
+		first = fmt.Errorf("key %s: %w", shortID(keyID), ErrNoKey)
 	}
-	signer, err := NewSigner(private)
-	if err != nil {
-		return nil, fmt.Errorf("private key %s: %w", file.Path, err)
-	}
-	public, err := signer.PublicKey()
-	if err != nil {
-		return nil, fmt.Errorf("private key %s: %w", file.Path, err)
-	}
-	if id, err := KeyID(public); err != nil || id != file.ID {
-		return nil, fmt.Errorf("private key %s is not the other half of the public key beside it", file.Path)
-	}
-	return signer, nil
+	return nil, first
 }
 
-// WriteKey writes a private key to dir/name.key, readable by its owner only,
-// and its public half to dir/name.pub. A nil password leaves it unencrypted.
-func WriteKey(dir, name string, private crypto.Signer, password []byte) (KeyFile, error) {
-	path := filepath.Join(dir, name+privateSuffix)
-	file, err := keyFile(path, private.Public())
-	if err != nil {
-		return KeyFile{}, err
+// open returns the private half of a key.
+func (k *KeyDir) open(ctx context.Context, file KeyFile) (privateKey, error) {
+	if private := k.opened[file.Path]; private != nil {
+		return private, nil
 	}
-	data, err := encodePrivate(private, password)
-	if err != nil {
-		return KeyFile{}, fmt.Errorf("private key %s: %w", path, err)
+	var private privateKey
+	var err error
+	if file.URI != "" {
+		private, err = connect(ctx, file, k.timeout())
+	} else {
+		if text := exposed(file.Path); text != "" {
+			k.warn(text, "path", file.Path)
+		}
+		private, err = readPrivateKey(file, k.password)
 	}
-	public, err := cryptoutils.MarshalPublicKeyToPEM(private.Public())
-	if err != nil {
-		return KeyFile{}, fmt.Errorf("key %s: %w", path, err)
-	}
-	// The public half goes first: a private key is never without it.
-	if err := atomicfile.Write(filepath.Join(dir, name+publicSuffix), public, 0o644); err != nil {
-		return KeyFile{}, err
-	}
-	return file, atomicfile.Write(path, data, 0o600)
-}
-
-func encodePrivate(private crypto.Signer, password []byte) ([]byte, error) {
-	if password == nil {
-		return cryptoutils.MarshalPrivateKeyToPEM(private)
-	}
-	der, err := cryptoutils.MarshalPrivateKeyToEncryptedDER(private, cryptoutils.StaticPasswordFunc(password))
 	if err != nil {
 		return nil, err
 	}
-	return cryptoutils.PEMEncode(cryptoutils.EncryptedSigstorePrivateKeyPEMType, der), nil
+	k.opened[file.Path] = private
+	return private, nil
 }
 
-// PasswordError is how a [PasswordFunc] says that it has no password to give,
-// as opposed to a wrong one.
-type PasswordError struct{ Err error }
-
-func (e *PasswordError) Error() string { return e.Err.Error() }
-func (e *PasswordError) Unwrap() error { return e.Err }
-
-func isPasswordError(err error) bool {
-	var e *PasswordError
-	return errors.As(err, &e)
-}
-
-// shortID shortens a key id for people.
-func shortID(id string) string {
-	if len(id) > 12 {
-		return id[:12]
+func (k *KeyDir) timeout() time.Duration {
+	if k.Timeout > 0 {
+		return k.Timeout
 	}
-	return id
+	return time.Minute
+}
+
+func (k *KeyDir) warn(text string, args ...any) {
+	if k.Logger != nil {
+		k.Logger.Warn(text, args...)
+	}
+}
+
+// exposed says what is wrong with the permissions of a private key, or "". It
+// is no reason to refuse the key: it is mostly encrypted, and the file system
+// of a USB stick may know no permissions.
+func exposed(path string) string {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o004 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("everybody on this machine can read the private key (mode %#o): chmod 600", info.Mode().Perm())
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -110,4 +111,28 @@ func tufKey(public crypto.PublicKey) (*tuf.Key, string, error) {
 func KeyID(public crypto.PublicKey) (string, error) {
 	_, id, err := tufKey(public)
 	return id, err
+}
+
+// verifySignature verifies as the strictest of TUF's clients do. go-tuf takes
+// an ECDSA signature in the raw form and any length of RSA's salt; clients in
+// other languages take neither.
+func verifySignature(public crypto.PublicKey, message, sig []byte) error {
+	digest := sha256.Sum256(message)
+	var ok bool
+	var want string // TUF specification, section 4.2
+	switch k := public.(type) {
+	case ed25519.PublicKey:
+		ok, want = ed25519.Verify(k, message, sig), "Ed25519 over the message itself"
+	case *ecdsa.PublicKey:
+		ok, want = ecdsa.VerifyASN1(k, digest[:], sig), "ECDSA on P-256 with SHA-256, in ASN.1"
+	case *rsa.PublicKey:
+		err := rsa.VerifyPSS(k, crypto.SHA256, digest[:], sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		ok, want = err == nil, "RSASSA-PSS with SHA-256 and a salt of 32 bytes"
+	default:
+		return refuseKeyType("key of type %T", public)
+	}
+	if !ok {
+		return &InvalidError{Reason: ReasonBadSignature, Err: fmt.Errorf("it does not verify with the public key; clients want %s", want)}
+	}
+	return nil
 }
