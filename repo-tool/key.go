@@ -11,10 +11,13 @@ func keyCommand() *cli.Command {
 		Usage: "make and test the keys that sign, and change who may sign",
 		Description: examples(`A key is two files in a folder: NAME.pub, and NAME.key (the private key) or
 NAME.uri (where a key is that never leaves its device or service).`,
-			"repo-tool key generate --out keys --name alice"),
+			"repo-tool key generate --out keys --name alice",
+			"repo-tool key self-test --keys keys"),
 		Subcommands: []*cli.Command{
 			// The key files themselves; these commands know no repository.
 			keyGenerateCommand(),
+			keyLinkCommand(),
+			keySelfTestCommand(),
 			// Who may sign: these commands change or show a repository.
 		},
 	}

@@ -85,17 +85,25 @@ func checkPassword(p []byte) ([]byte, error) {
 }
 
 // openKeys opens the folders of --keys. A password that was given is used for
-// all keys; on a terminal each
-// key's is asked for.
+// all keys; on a terminal each key's is asked for.
 func openKeys(c *cli.Context) (*repository.KeyDir, error) {
+	v, err := commonOf(c)
+	if err != nil {
+		return nil, err
+	}
 	if err := require(c, "keys"); err != nil {
 		return nil, err
 	}
-	return repository.OpenKeys(c.StringSlice("keys"), func(path string) ([]byte, error) {
+	keys, err := repository.OpenKeys(c.StringSlice("keys"), func(path string) ([]byte, error) {
 		p, err := password(c, "Password of "+path, false)
 		if err != nil {
 			return nil, &repository.PasswordError{Err: err}
 		}
 		return p, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	keys.Logger = v.logger
+	return keys, nil
 }
