@@ -192,23 +192,19 @@ func (e *Edit) appendBridge(files []file) []file {
 
 func (e *Edit) signTargets(ctx context.Context, r liveRole) (file, error) {
 	md := e.state.roles[r.name].md
-	var by delegator = e.state.root
-	if r.parent != Root {
-		by = e.state.roles[r.parent].md
+	by, err := e.state.authority(r.name, r.parent)
+	if err != nil {
+		return file{}, err
 	}
 	var data []byte
-	var err error
 	if e.signed[r.name] {
-		if err := by.VerifyDelegate(r.name, md); err != nil {
-			return file{}, invalid("%s: %w", r.name, err)
-		}
-		data, err = encode(r.name, md)
+		data, err = e.encodeSigned(r, md)
 	} else {
 		if md.Signed.Version, err = e.nextVersion(ctx, r.name, md.Signed.Version); err != nil {
 			return file{}, err
 		}
 		md.Signed.Expires = e.repo.clock().Add(e.state.policy(r).Expiry)
-		data, err = signNew(by, r.name, md, e.signers[r.name])
+		data, err = signNew(by, md, e.signers[r.name])
 	}
 	if err != nil {
 		return file{}, err
@@ -217,6 +213,18 @@ func (e *Edit) signTargets(ctx context.Context, r liveRole) (file, error) {
 	named.UnrecognizedFields = map[string]any{expiresField: md.Signed.Expires.Format(time.RFC3339)}
 	e.state.snapshot.Signed.Meta[metaName(r.name)] = named
 	return file{versionedFile(r.name, md.Signed.Version), data}, nil
+}
+
+// encodeSigned encodes a role that was signed elsewhere, after verifying it.
+func (e *Edit) encodeSigned(r liveRole, md *tuf.Metadata[tuf.TargetsType]) ([]byte, error) {
+	var by delegator = e.state.root
+	if r.parent != Root {
+		by = e.state.roles[r.parent].md
+	}
+	if err := by.VerifyDelegate(r.name, md); err != nil {
+		return nil, invalid("%s: %w", r.name, err)
+	}
+	return encode(r.name, md)
 }
 
 func (e *Edit) signSnapshot(ctx context.Context) (file, error) {
@@ -228,7 +236,11 @@ func (e *Edit) signSnapshot(ctx context.Context) (file, error) {
 	}
 	md.Signed.Version = version
 	md.Signed.Expires = e.repo.clock().Add(policyOf(&e.state.root.Signed)[Snapshot].Expiry)
-	data, err := signNew(e.state.root, Snapshot, md, e.signers[Snapshot])
+	by, err := rootAuthority(&e.state.root.Signed, Snapshot)
+	if err != nil {
+		return file{}, err
+	}
+	data, err := signNew(by, md, e.signers[Snapshot])
 	if err != nil {
 		return file{}, err
 	}
@@ -249,7 +261,10 @@ func (e *Edit) signRoot() (file, error) {
 	} else {
 		md.Signed.Version++
 		md.Signed.Expires = e.repo.clock().Add(policyOf(&md.Signed)[Root].Expiry)
-		data, err = signNew(md, Root, md, e.signers[Root])
+		var by authority
+		if by, err = rootAuthority(&md.Signed, Root); err == nil {
+			data, err = signNew(by, md, e.signers[Root])
+		}
 	}
 	if err == nil && e.published != nil {
 		// Clients ask for the signatures of the root before, too (section 5.3.4).
@@ -265,7 +280,11 @@ func (e *Edit) signTimestamp(root *tuf.Metadata[tuf.RootType]) (file, error) {
 	md := e.state.timestamp
 	md.Signed.Version++
 	md.Signed.Expires = e.repo.clock().Add(policyOf(&e.state.root.Signed)[Timestamp].Expiry)
-	data, err := signNew(root, Timestamp, md, e.signers[Timestamp])
+	by, err := rootAuthority(&root.Signed, Timestamp)
+	if err != nil {
+		return file{}, err
+	}
+	data, err := signNew(by, md, e.signers[Timestamp])
 	if err != nil {
 		return file{}, err
 	}

@@ -189,7 +189,7 @@ func TestSignReplaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := sign(st.root, signers); err != nil {
+		if _, err := sign(st.root, signers); err != nil {
 			t.Fatal(err)
 		}
 	}

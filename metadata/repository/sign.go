@@ -110,43 +110,89 @@ func payload[T tuf.Roles](md *tuf.Metadata[T]) ([]byte, error) {
 	return cjson.EncodeCanonical(md.Signed)
 }
 
-// sign signs md with each signer. A signature by the same key is replaced:
-// a file with two signatures by one key cannot be loaded again.
-func sign[T tuf.Roles](md *tuf.Metadata[T], signers []roleSigner) error {
+// sign signs md with each signer and returns what was signed. A signature by the
+// same key is replaced: a file with two signatures by one key cannot be loaded
+// again.
+func sign[T tuf.Roles](md *tuf.Metadata[T], signers []roleSigner) ([]byte, error) {
 	message, err := payload(md)
 	if err != nil {
-		return fmt.Errorf("sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
 	for _, s := range signers {
 		sig, err := s.signer.SignMessage(bytes.NewReader(message))
 		if err != nil {
-			return fmt.Errorf("sign with key %s: %w", shortID(s.id), err)
+			return nil, fmt.Errorf("sign with key %s: %w", shortID(s.id), err)
 		}
 		md.Signatures = slices.DeleteFunc(md.Signatures, func(old tuf.Signature) bool { return old.KeyID == s.id })
 		md.Signatures = append(md.Signatures, tuf.Signature{KeyID: s.id, Signature: sig})
 	}
-	return nil
+	return message, nil
 }
 
 // signNew signs md anew, after its content has changed, checks the result as a
 // client will, and encodes it.
-func signNew[T tuf.Roles](by delegator, role string, md *tuf.Metadata[T], signers []roleSigner) ([]byte, error) {
+func signNew[T tuf.Roles](by authority, md *tuf.Metadata[T], signers []roleSigner) ([]byte, error) {
 	md.Signatures = []tuf.Signature{}
-	if err := sign(md, signers); err != nil {
-		return nil, fmt.Errorf("%s: %w", role, err)
+	message, err := sign(md, signers)
+	if err == nil {
+		err = by.verify(message, md.Signatures)
 	}
-	if err := by.VerifyDelegate(role, md); err != nil {
-		return nil, fmt.Errorf("%s: the new signatures do not verify: %w", role, err)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", by.role, err)
 	}
-	return encode(role, md)
+	return encode(by.role, md)
 }
 
+// verify checks that enough of the role's keys have signed the message. It is
+// how go-tuf does it (VerifyDelegate), which would encode the message anew for
+// each check; what is published was verified by go-tuf when it is loaded again.
+func (a authority) verify(message []byte, signatures []tuf.Signature) error {
+	good := make(map[string]bool) // by the key itself: it may be there under two ids
+	for _, sig := range signatures {
+		key := a.keys[sig.KeyID]
+		if key == nil || !slices.Contains(a.ids, sig.KeyID) {
+			continue
+		}
+		public, err := key.ToPublicKey()
+		if err != nil {
+			return err
+		}
+		if err := verifySignature(public, message, sig.Signature); err != nil {
+			return fmt.Errorf("the new signature by key %s: %w", shortID(sig.KeyID), err)
+		}
+		own, err := KeyID(public)
+		if err != nil {
+			return err
+		}
+		good[own] = true
+	}
+	if len(good) < a.threshold || a.threshold < 1 {
+		return refuse(ReasonNotEnoughKeys, "name the folder that holds them with --keys",
+			"signed by %d keys, and %d are needed", len(good), a.threshold)
+	}
+	return nil
+}
+
+// readableEntries is up to how many targets, or roles in a snapshot, a file is
+// indented for people. Nodes fetch longer ones again and again.
+const readableEntries = 32
+
 func encode[T tuf.Roles](role string, md *tuf.Metadata[T]) ([]byte, error) {
-	data, err := md.ToBytes(true)
+	data, err := md.ToBytes(entries(md) <= readableEntries)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)
 	}
 	return data, nil
+}
+
+func entries(md any) int {
+	switch md := md.(type) {
+	case *tuf.Metadata[tuf.TargetsType]:
+		return len(md.Signed.Targets)
+	case *tuf.Metadata[tuf.SnapshotType]:
+		return len(md.Signed.Meta)
+	}
+	return 0
 }
 
 // versionAndExpiry returns what all roles' metadata have in common.
