@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -46,6 +47,9 @@ func runKeySelfTest(c *cli.Context) error {
 	if err := v.print(c, tests, func(w io.Writer) { printKeyTests(w, tests) }); err != nil {
 		return err
 	}
+	if len(tests) == 0 {
+		return fmt.Errorf("there are no keys in %s", strings.Join(c.StringSlice("keys"), ", "))
+	}
 	failed := 0
 	for _, test := range tests {
 		if !test.OK {
@@ -59,10 +63,6 @@ func runKeySelfTest(c *cli.Context) error {
 }
 
 func printKeyTests(w io.Writer, tests []repository.KeyTest) {
-	if len(tests) == 0 {
-		fmt.Fprintln(w, "no keys")
-		return
-	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tTYPE\tRESULT\tTOOK\tPATH")
 	for _, test := range tests {
