@@ -169,7 +169,7 @@ func TestTooLargeRelease(t *testing.T) {
 	r := newRig(t)
 	big := filepath.Join(r.dir, "big")
 	must(t, os.WriteFile(big, payload("big", "initramfs", 20<<20), 0o644))
-	r.publishFiles("big", filepath.Join(r.dir, "1.vmlinuz"), big)
+	r.publishFiles("2", filepath.Join(r.dir, "1.vmlinuz"), big)
 	r.seen()
 	_, err := r.node().Update(t.Context(), "")
 	if reasonOf(err) != update.ReasonNoSpace || exitOf(err) != 3 {

@@ -25,13 +25,14 @@ func (r *rig) commit(version string) {
 	}
 }
 
-// moveChannel points the channel back to a release that is published already.
+// moveChannel takes back what the channel points to, in favour of a release that
+// is published already.
 func (r *rig) moveChannel(version string) {
 	r.t.Helper()
-	_, err := r.repo.Publish(r.t.Context(), repository.PublishOptions{
-		Version: version, Arch: arch, Channel: "stable", MoveChannel: true,
-		Kernel: filepath.Join(r.dir, version+"."+metadata.KernelFile), Initramfs: filepath.Join(r.dir, version+"."+metadata.InitramfsFile),
-		Cmdline: "quiet release=" + version, Keys: r.keys,
+	c, err := r.repo.Channel(r.t.Context(), "stable")
+	must(r.t, err)
+	_, err = r.repo.Withdraw(r.t.Context(), repository.WithdrawOptions{
+		Channel: "stable", Version: c.Releases[arch].Version, To: version, Keys: r.keys,
 	})
 	must(r.t, err)
 }
