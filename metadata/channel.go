@@ -56,13 +56,20 @@ type ReleaseRef struct {
 
 // PastRef is a release that a channel pointed to before.
 type PastRef struct {
-	Version string    `json:"version"`
-	Target  string    `json:"target"`
-	SHA256  ID        `json:"sha256"`
+	Version string `json:"version"`
+	Target  string `json:"target"`
+	SHA256  ID     `json:"sha256"`
+	// Minimum is that of the pointer that it was, for going back to it.
+	Minimum string    `json:"minimum,omitempty"`
 	Until   time.Time `json:"until"` // when the channel moved on; UTC, whole seconds
 	// Withdrawn says that the release was taken back, so that nobody goes back
 	// to it by mistake.
 	Withdrawn bool `json:"withdrawn,omitempty"`
+}
+
+// Ref returns the pointer to go back to the release, for all nodes at once.
+func (p PastRef) Ref() ReleaseRef {
+	return ReleaseRef{Version: p.Version, Target: p.Target, SHA256: p.SHA256, Minimum: p.Minimum}
 }
 
 // Choose returns the release that a node on version booted may go to: the
@@ -180,7 +187,7 @@ func validatePrevious(arch string, past []PastRef) error {
 		return fmt.Errorf("%d previous releases, more than %d: %w", len(past), MaxPrevious, ErrFormat)
 	}
 	for _, p := range past {
-		if err := (ReleaseRef{Version: p.Version, Target: p.Target, SHA256: p.SHA256}).validate(); err != nil {
+		if err := p.Ref().validate(); err != nil {
 			return fmt.Errorf("previous release %s: %w", p.Version, err)
 		}
 		if err := checkTime(p.Until); err != nil {

@@ -31,7 +31,7 @@ func policyChannel() *Channel {
 		Maintenance: &Maintenance{Days: []string{"sat", "sun"}, Start: "22:30", Duration: 4 * 3600},
 		Previous: map[string][]PastRef{"amd64": {
 			{Version: "4.9", Target: "a/b", SHA256: ID(sum), Until: monday, Withdrawn: true},
-			{Version: "4", Target: "a/b", SHA256: ID(sum), Until: monday},
+			{Version: "4", Target: "a/b", SHA256: ID(sum), Minimum: "2", Until: monday},
 		}},
 	}
 }
@@ -132,6 +132,7 @@ func TestChannelPolicyRefused(t *testing.T) {
 		"previous version":           past(func(p *PastRef) { p.Version = "" }),
 		"previous target":            past(func(p *PastRef) { p.Target = "/etc" }),
 		"previous identity":          past(func(p *PastRef) { p.SHA256 = "1" }),
+		"previous minimum":           past(func(p *PastRef) { p.Minimum = "4.1" }),
 		"previous at no time at all": past(func(p *PastRef) { p.Until = time.Time{} }),
 	} {
 		c := policyChannel()
