@@ -44,6 +44,8 @@ type service struct {
 	status func(error) int
 	// noBucket says that it is the bucket that is not there, not the object.
 	noBucket func(error) bool
+	// advice says in words what is missing, or "". It may be nil.
+	advice func(error) string
 }
 
 // Limits of one bucket. The SDK tries three times, and waits in between.
@@ -111,7 +113,7 @@ func parseBucket(address string) (u *url.URL, prefix string, err error) {
 	folder := strings.Trim(u.Path, "/")
 	switch {
 	case u.Host == "" || u.User != nil || u.Fragment != "" || u.Port() != "":
-		return nil, "", fmt.Errorf("%s: write %s://BUCKET or %[2]s://BUCKET/FOLDER", shown(address), u.Scheme)
+		return nil, "", fmt.Errorf("%q: write %s://BUCKET or %[2]s://BUCKET/FOLDER", shown(address), u.Scheme)
 	case q.Has("key"):
 		return nil, "", fmt.Errorf("%s: a repository cannot lie in a single key", shown(address))
 	case prefix != "" && folder != "":
@@ -119,8 +121,8 @@ func parseBucket(address string) (u *url.URL, prefix string, err error) {
 	case folder != "":
 		prefix = folder
 	}
-	if err := checkPrefix(prefix, shown(address)); err != nil {
-		return nil, "", err
+	if checkPrefix(prefix, "") != nil {
+		return nil, "", fmt.Errorf("%s: %q cannot be a folder of a bucket", shown(address), prefix)
 	}
 	if prefix != "" {
 		prefix += "/"

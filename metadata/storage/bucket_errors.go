@@ -26,15 +26,26 @@ func (b *Bucket) explain(ctx context.Context, op string, err error) error {
 	case b.service.noBucket(err):
 		return fmt.Errorf("there is no such bucket: %w", plain(err))
 	case gcerrors.Code(err) == gcerrors.NotFound || status == http.StatusNotFound:
-		return fmt.Errorf("%w: %w", fs.ErrNotExist, plain(err))
+		return fs.ErrNotExist
 	case gcerrors.Code(err) == gcerrors.PermissionDenied || status == http.StatusForbidden || status == http.StatusUnauthorized:
 		return fmt.Errorf("access denied: %s: %w", denied(op), plain(err))
 	case status == http.StatusNotImplemented:
 		return fmt.Errorf("the server cannot do conditional writes, which keep two writers apart: %w", plain(err))
 	case status >= 500:
 		return fmt.Errorf("the server failed, also when asked again; try later: %w", plain(err))
+	case b.service.advice != nil:
+		if advice := b.service.advice(err); advice != "" {
+			return fmt.Errorf("%s: %w", advice, plain(err))
+		}
 	}
 	return plain(err)
+}
+
+// unclear says that a write may have been done although it has failed: no
+// answer came, or one that says nothing about it.
+func (b *Bucket) unclear(ctx context.Context, err error) bool {
+	status := b.service.status(err)
+	return ctx.Err() == nil && (status == 0 || status >= 500)
 }
 
 // denied says what the credentials lack.

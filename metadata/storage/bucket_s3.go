@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
@@ -25,6 +26,7 @@ func openS3(ctx context.Context, u *url.URL) (*blob.Bucket, service, error) {
 		beforeRead: s3BeforeRead,
 		status:     s3Status,
 		noBucket:   func(err error) bool { return s3Code(err) == "NoSuchBucket" },
+		advice:     s3Advice,
 	}, err
 }
 
@@ -79,6 +81,17 @@ func s3Code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode()
+	}
+	return ""
+}
+
+// s3Advice knows the SDK's errors that say the least. They have no types.
+func s3Advice(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "get credentials"):
+		return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+	case strings.Contains(text, "Missing Region"):
+		return "no region: set AWS_REGION, or add ?region= to the address"
 	}
 	return ""
 }

@@ -22,7 +22,8 @@ const (
 // writeKey names the metadata of an object that says by which call it was
 // written. The clients of the object stores try again when an answer is lost;
 // if the first try had succeeded, the second is refused, because the object is
-// there (or changed) now. Only by this can the call know that it was itself.
+// there (or changed) now. By this the call knows that it was itself, also when
+// somebody else writes the very same content.
 const writeKey = "tufbootwrite"
 
 // Create makes an object where there is none; see [Writer].
@@ -57,21 +58,25 @@ func (b *Bucket) put(ctx context.Context, op, name string, data []byte, opts *bl
 	ctx, watch := newWatch(ctx, b.patience+time.Duration(len(data)/partSize)*b.patience)
 	defer watch.end()
 	err := b.upload(ctx, name, data, opts)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case !b.refused(err, opts):
+	}
+	refused := b.refused(err, opts)
+	if !refused && !b.unclear(ctx, err) {
 		return b.fail(ctx, op, name, err)
 	}
 	mine, seeErr := b.wrote(ctx, name, data, id)
 	switch {
 	case seeErr != nil:
-		err = fmt.Errorf("refused, and it could not be seen whether by this very call, whose answer was lost: %w", seeErr)
-		return &FileError{Op: op, Name: name, Place: b.place, Err: err}
+		err = fmt.Errorf("it is not known whether this was written: %w; %w", b.explain(ctx, op, err), seeErr)
 	case mine:
 		return nil
+	case refused:
+		err = lost
+	default:
+		err = b.explain(ctx, op, err)
 	}
-	return &FileError{Op: op, Name: name, Place: b.place, Err: lost}
+	return &FileError{Op: op, Name: name, Place: b.place, Err: err}
 }
 
 // upload sends data, and again while the server says that somebody else is

@@ -138,13 +138,27 @@ func TestLostAnswer(t *testing.T) {
 		t.Run(write.name+"/each time", func(t *testing.T) {
 			f, old := setUp(t)
 			f.proxy.Rule(storagetest.Always(last, storagetest.Lost))
-			err := write.write(t, f.store, old)
-			// An import can see that it has succeeded. The others report what
-			// they know: nothing.
-			if err != nil && (errors.Is(err, fs.ErrExist) || errors.Is(err, storage.ErrChanged)) {
-				t.Errorf("blames somebody else: %v", err)
+			if err := write.write(t, f.store, old); err != nil {
+				t.Error(err)
 			}
 			wantWritten(t, f.direct, write.file)
+		})
+		t.Run(write.name+"/and then no more", func(t *testing.T) {
+			f, old := setUp(t)
+			lost := false
+			f.proxy.Rule(func(kind string) storagetest.Fault {
+				if lost {
+					return storagetest.Broken
+				}
+				if lost = kind == last; lost {
+					return storagetest.Lost
+				}
+				return storagetest.None
+			})
+			err := write.write(t, f.store, old)
+			if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, storage.ErrChanged) {
+				t.Errorf("claims to know: %v", err)
+			}
 		})
 	}
 }

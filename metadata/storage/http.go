@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 )
@@ -151,6 +150,13 @@ func (h *HTTP) url(name string) *url.URL {
 	return &u
 }
 
+// isRoot says whether name is that of a version of the root.
+func isRoot(name string) bool {
+	version, ok := strings.CutPrefix(name, "metadata/")
+	version, isRoot := strings.CutSuffix(version, ".root.json")
+	return ok && isRoot && version != "" && only(version, "0123456789")
+}
+
 // statusError returns the error for an answer that is not the file.
 func statusError(resp *http.Response, name string) error {
 	coding := resp.Header.Get("Content-Encoding")
@@ -161,7 +167,7 @@ func statusError(resp *http.Response, name string) error {
 		return nil
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return fs.ErrNotExist
-	case code == http.StatusForbidden && strings.HasSuffix(path.Base(name), ".root.json"):
+	case code == http.StatusForbidden && isRoot(name):
 		// Object stores answer so for what is not there, to whom may not list
 		// the bucket. The next root is asked for to see that there is none.
 		return fs.ErrNotExist
