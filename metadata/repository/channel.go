@@ -61,7 +61,7 @@ func (e *Edit) rollout(waves []metadata.Wave) *metadata.Rollout {
 func (e *Edit) rememberPointer(channel *metadata.Channel, arch string, old metadata.ReleaseRef, withdrawn bool) {
 	past := slices.DeleteFunc(channel.Previous[arch], func(p metadata.PastRef) bool { return p.SHA256 == old.SHA256 })
 	past = slices.Insert(past, 0, metadata.PastRef{
-		Version: old.Version, Target: old.Target, SHA256: old.SHA256, Until: e.repo.clock(), Withdrawn: withdrawn,
+		Version: old.Version, Target: old.Target, SHA256: old.SHA256, Minimum: old.Minimum, Until: e.repo.clock(), Withdrawn: withdrawn,
 	})
 	if len(past) > metadata.MaxPrevious {
 		past = past[:metadata.MaxPrevious]

@@ -1,15 +1,18 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 
 	"tufboot/metadata/storage"
 )
@@ -63,13 +66,27 @@ func (e *Edit) write(ctx context.Context, f file) error {
 	}
 	var err error
 	if f.name != timestampFile {
-		err = e.repo.store.Create(ctx, f.name, f.data)
+		err = e.create(ctx, f)
 	} else {
 		err = e.replaceTimestamp(ctx, f.data)
 	}
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, storage.ErrChanged) {
 		return refuse(ReasonConflict, "run this command again: it starts from what the other one has published",
 			"repository %s was changed by another publisher meanwhile: %w", e.repo.store, err)
+	}
+	return err
+}
+
+// create makes a numbered file. What was signed elsewhere comes with its number,
+// and an attempt that did not reach its end may have written that very file.
+func (e *Edit) create(ctx context.Context, f file) error {
+	err := e.repo.store.Create(ctx, f.name, f.data)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	there, _, readErr := storage.ReadFile(ctx, e.repo.store, f.name, maxMetadata)
+	if readErr == nil && bytes.Equal(there, f.data) {
+		return nil
 	}
 	return err
 }
@@ -100,8 +117,7 @@ func (e *Edit) follow() []liveRole {
 	if e.changed[Targets] {
 		roles = append(roles, liveRole{Targets, Root})
 	}
-	// A new root may take keys away that the published snapshot is signed with.
-	if len(roles) > 0 || e.changed[Snapshot] || e.changed[Root] && !e.publishedVerifies() {
+	if len(roles) > 0 || e.changed[Snapshot] {
 		roles = append(roles, liveRole{Snapshot, Root})
 	}
 	if e.changed[Root] {
@@ -112,23 +128,24 @@ func (e *Edit) follow() []liveRole {
 
 // sign returns the signed files in the order in which they must be written.
 func (e *Edit) sign(ctx context.Context) ([]file, error) {
-	bridge := e.rootChanges() && !e.publishedVerifies()
-	var files []file
-	for _, r := range e.follow() {
+	roles := e.follow()
+	n := slices.IndexFunc(roles, func(r liveRole) bool { return r.name == Snapshot || r.name == Root || r.name == Timestamp })
+	files, err := e.signAllTargets(ctx, roles[:n])
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range roles[n:] {
 		var f file
-		var err error
 		switch r.name {
 		case Snapshot:
 			f, err = e.signSnapshot(ctx)
 		case Root:
-			if bridge {
+			if e.rootChanges() && e.gap {
 				files = e.appendBridge(files)
 			}
 			f, err = e.signRoot()
 		case Timestamp:
 			f, err = e.signTimestamp(e.state.root)
-		default:
-			f, err = e.signTargets(ctx, r)
 		}
 		if err != nil {
 			return nil, err
@@ -138,37 +155,26 @@ func (e *Edit) sign(ctx context.Context) ([]file, error) {
 	return files, nil
 }
 
-// publishedVerifies reports whether what readers have now verifies under the
-// root that they are about to get.
-func (e *Edit) publishedVerifies() bool {
-	if e.published == nil {
-		return true
+// signAllTargets signs targets and delegated roles, several at a time: a release
+// changes a handful of bins, and to encode them is most of the work.
+func (e *Edit) signAllTargets(ctx context.Context, roles []liveRole) ([]file, error) {
+	files := make([]file, len(roles))
+	named := make([]*tuf.MetaFiles, len(roles))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, r := range roles {
+		group.Go(func() (err error) {
+			files[i], named[i], err = e.signTargets(ctx, r)
+			return err
+		})
 	}
-	md, err := parse[tuf.TimestampType](e.state.timestampData)
-	if err != nil || e.state.root.VerifyDelegate(Timestamp, md) != nil {
-		return false
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
-	for _, role := range []string{Snapshot, Targets} {
-		if !sameAuthority(&e.published.Signed, &e.state.root.Signed, role) {
-			return false
-		}
+	for i, r := range roles {
+		e.state.snapshot.Signed.Meta[metaName(r.name)] = named[i]
 	}
-	return true
-}
-
-// sameAuthority reports whether all that a role's old keys can have signed
-// verifies with the new ones.
-func sameAuthority(before, after *tuf.RootType, role string) bool {
-	a, b := before.Roles[role], after.Roles[role]
-	if a == nil || b == nil || b.Threshold > a.Threshold {
-		return false
-	}
-	for _, id := range a.KeyIDs {
-		if !slices.Contains(b.KeyIDs, id) {
-			return false
-		}
-	}
-	return true
+	return files, nil
 }
 
 // appendBridge adds a timestamp that readers accept before and after the new
@@ -177,11 +183,10 @@ func sameAuthority(before, after *tuf.RootType, role string) bool {
 // a reader between the two writes fails once and tries again.
 func (e *Edit) appendBridge(files []file) []file {
 	f, err := e.signTimestamp(e.published)
-	if err == nil {
-		err = e.published.VerifyDelegate(Snapshot, e.state.snapshot)
-	}
-	if err == nil {
-		err = e.published.VerifyDelegate(Targets, e.state.targets())
+	for _, root := range []*tuf.Metadata[tuf.RootType]{e.published, e.state.root} {
+		if err == nil {
+			err = verifyTop(root, e.state.timestamp, e.state.snapshot, e.state.targets())
+		}
 	}
 	if err != nil {
 		e.repo.logger.Warn("the old keys cannot sign the change to the new ones: a node that reads between the two writes fails once", "cause", err)
@@ -190,29 +195,40 @@ func (e *Edit) appendBridge(files []file) []file {
 	return append(files, f)
 }
 
-func (e *Edit) signTargets(ctx context.Context, r liveRole) (file, error) {
+// verifyTop verifies what readers need besides the root.
+func verifyTop(root *tuf.Metadata[tuf.RootType], timestamp *tuf.Metadata[tuf.TimestampType],
+	snapshot *tuf.Metadata[tuf.SnapshotType], targets *tuf.Metadata[tuf.TargetsType]) error {
+	if err := root.VerifyDelegate(Timestamp, timestamp); err != nil {
+		return err
+	}
+	if err := root.VerifyDelegate(Snapshot, snapshot); err != nil {
+		return err
+	}
+	return root.VerifyDelegate(Targets, targets)
+}
+
+func (e *Edit) signTargets(ctx context.Context, r liveRole) (file, *tuf.MetaFiles, error) {
 	md := e.state.roles[r.name].md
 	by, err := e.state.authority(r.name, r.parent)
 	if err != nil {
-		return file{}, err
+		return file{}, nil, err
 	}
 	var data []byte
 	if e.signed[r.name] {
 		data, err = e.encodeSigned(r, md)
 	} else {
 		if md.Signed.Version, err = e.nextVersion(ctx, r.name, md.Signed.Version); err != nil {
-			return file{}, err
+			return file{}, nil, err
 		}
 		md.Signed.Expires = e.repo.clock().Add(e.state.policy(r).Expiry)
 		data, err = signNew(by, md, e.signers[r.name])
 	}
 	if err != nil {
-		return file{}, err
+		return file{}, nil, err
 	}
 	named := metaFile(md.Signed.Version, data)
 	named.UnrecognizedFields = map[string]any{expiresField: md.Signed.Expires.Format(time.RFC3339)}
-	e.state.snapshot.Signed.Meta[metaName(r.name)] = named
-	return file{versionedFile(r.name, md.Signed.Version), data}, nil
+	return file{versionedFile(r.name, md.Signed.Version), data}, named, nil
 }
 
 // encodeSigned encodes a role that was signed elsewhere, after verifying it.
@@ -266,6 +282,9 @@ func (e *Edit) signRoot() (file, error) {
 			data, err = signNew(by, md, e.signers[Root])
 		}
 	}
+	if err == nil && e.signed[Root] {
+		err = md.VerifyDelegate(Root, md)
+	}
 	if err == nil && e.published != nil {
 		// Clients ask for the signatures of the root before, too (section 5.3.4).
 		err = e.published.VerifyDelegate(Root, md)
@@ -291,10 +310,14 @@ func (e *Edit) signTimestamp(root *tuf.Metadata[tuf.RootType]) (file, error) {
 	return file{timestampFile, data}, nil
 }
 
-// nextVersion returns the next version whose file does not exist.
+// nextVersion returns the next version of a role whose file does not exist.
 func (e *Edit) nextVersion(ctx context.Context, role string, current int64) (int64, error) {
+	return freeVersion(ctx, e.repo.store, role, current)
+}
+
+func freeVersion(ctx context.Context, from storage.Reader, role string, current int64) (int64, error) {
 	for version := current + 1; ; version++ {
-		_, err := e.repo.store.Stat(ctx, versionedFile(role, version))
+		_, err := from.Stat(ctx, versionedFile(role, version))
 		if errors.Is(err, fs.ErrNotExist) {
 			return version, nil
 		} else if err != nil {

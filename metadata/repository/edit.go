@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -28,10 +29,14 @@ type Edit struct {
 	state *state
 	// published is the root that readers have now; nil while there is none.
 	published *tuf.Metadata[tuf.RootType]
-	signers   map[string][]roleSigner
-	changed   map[string]bool // roles that Commit writes, besides those that follow
-	signed    map[string]bool // of these: signed already, elsewhere
-	unlock    func()
+	// gap says that what readers have now does not verify under the root that
+	// they are about to get.
+	gap     bool
+	signers map[string][]roleSigner
+	changed map[string]bool // roles that Commit writes, besides those that follow
+	signed  map[string]bool // of these: signed already, elsewhere
+	unlock  func()
+	turn    sync.Mutex // of the signers
 }
 
 // Edit locks the repository and starts a change. A repository that another
@@ -70,7 +75,12 @@ func (e *Edit) Close() { e.unlock() }
 // starts.
 func (e *Edit) UnlockFor(ctx context.Context, keys Signers, targets ...string) error {
 	roles := []liveRole{{Snapshot, Root}, {Timestamp, Root}}
-	for _, target := range targets {
+	for i, target := range targets {
+		if i == 1 { // the first has loaded what leads to the bins
+			if err := e.state.prefetch(ctx, targets); err != nil {
+				return err
+			}
+		}
 		role, err := e.state.home(ctx, target)
 		if err != nil {
 			return err
@@ -88,6 +98,9 @@ func (e *Edit) unlockRoles(ctx context.Context, keys Signers, roles []liveRole) 
 		signers, err := e.signersFor(ctx, keys, r)
 		if err != nil {
 			return err
+		}
+		for i := range signers {
+			signers[i].turn = &e.turn
 		}
 		e.signers[r.name] = signers
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 
 	"tufboot/metadata"
 	"tufboot/metadata/storage"
@@ -124,6 +125,35 @@ func (st *state) live(ctx context.Context) ([]liveRole, error) {
 		}
 	}
 	return roles, nil
+}
+
+// prefetch loads the bins that targets are in, several at a time.
+func (st *state) prefetch(ctx context.Context, targets []string) error {
+	releases := st.roles[Releases]
+	if releases == nil {
+		return nil
+	}
+	loaded := make([]*targetsRole, len(targets))
+	var group errgroup.Group
+	for i, target := range targets {
+		for _, bin := range delegatedTo(releases, target) {
+			if st.roles[bin.Name] == nil {
+				group.Go(func() (err error) {
+					loaded[i], err = st.loadRole(ctx, bin.Name, Releases)
+					return err
+				})
+			}
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, bin := range loaded {
+		if bin != nil && st.roles[bin.name] == nil {
+			st.roles[bin.name] = bin
+		}
+	}
+	return nil
 }
 
 // isBin reports whether a role is one of the bins of its parent.

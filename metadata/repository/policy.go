@@ -5,6 +5,8 @@ import (
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata"
 )
 
 // The four top-level roles, in the order of the chain of trust.
@@ -65,7 +67,7 @@ func (p RolePolicy) check(role string) error {
 // delegation. Clients ignore fields that they do not know (TUF specification,
 // section 4).
 const (
-	expiryField = "x-tufboot-expiry-seconds"
+	expiryField = metadata.ExpiryField
 	windowField = "x-tufboot-window-seconds"
 )
 

@@ -150,7 +150,7 @@ func (e *Edit) before(ctx context.Context, c *metadata.Channel, arch string, opt
 		if a, ok, err := e.Target(ctx, p.Target); err != nil {
 			return metadata.ReleaseRef{}, false, err
 		} else if ok && a.SHA256 == string(p.SHA256) {
-			return metadata.ReleaseRef{Version: p.Version, Target: p.Target, SHA256: p.SHA256}, true, nil
+			return p.Ref(), true, nil
 		}
 	}
 	if opts.Empty {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
@@ -56,6 +57,21 @@ func rootAuthority(root *tuf.RootType, role string) (authority, error) {
 type roleSigner struct {
 	id     string
 	signer signature.Signer
+	// turn, unless nil, keeps signatures apart that an Edit makes at the same
+	// time: a device, which may hold several roles' keys, may not do two.
+	turn *sync.Mutex
+}
+
+func (s roleSigner) sign(message []byte) ([]byte, error) {
+	if s.turn != nil {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+	}
+	sig, err := s.signer.SignMessage(bytes.NewReader(message))
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", shortID(s.id), err)
+	}
+	return sig, nil
 }
 
 // available returns the signers that keys hold for the role, perhaps fewer than
@@ -73,7 +89,7 @@ func (a authority) available(ctx context.Context, keys Signers) ([]roleSigner, e
 		} else if err != nil {
 			return nil, err
 		}
-		signers = append(signers, roleSigner{id, s})
+		signers = append(signers, roleSigner{id: id, signer: s})
 	}
 	return signers, nil
 }
@@ -119,9 +135,9 @@ func sign[T tuf.Roles](md *tuf.Metadata[T], signers []roleSigner) ([]byte, error
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	for _, s := range signers {
-		sig, err := s.signer.SignMessage(bytes.NewReader(message))
+		sig, err := s.sign(message)
 		if err != nil {
-			return nil, fmt.Errorf("sign with key %s: %w", shortID(s.id), err)
+			return nil, err
 		}
 		md.Signatures = slices.DeleteFunc(md.Signatures, func(old tuf.Signature) bool { return old.KeyID == s.id })
 		md.Signatures = append(md.Signatures, tuf.Signature{KeyID: s.id, Signature: sig})

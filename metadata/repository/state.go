@@ -38,19 +38,40 @@ type targetsRole struct {
 // load reads what is published and verifies each part against the root and the
 // lengths and hashes of the part before. Expiry is not an error here: an expired
 // repository must be readable to be refreshed.
-func load(ctx context.Context, from storage.Reader) (_ *state, err error) {
-	defer recoverMalformed(&err)
-	st := &state{from: from, roles: make(map[string]*targetsRole)}
-	if st.root, _, err = loadRoot(ctx, from, 0); err != nil {
+func load(ctx context.Context, from storage.Reader) (*state, error) {
+	root, _, err := loadRoot(ctx, from, 0)
+	if err != nil {
 		return nil, err
 	}
+	st, err := loadUnder(ctx, from, root)
+	var bad *InvalidError
+	if err == nil || !errors.As(err, &bad) || root.Signed.Version == 1 {
+		return st, err
+	}
+	// Perhaps a change of keys ended between the root and the timestamp.
+	if before, _, err := loadRoot(ctx, from, root.Signed.Version-1); err == nil {
+		if _, err := loadUnder(ctx, from, before); err == nil {
+			return nil, refuse(ReasonUnfinished, "run `root publish` again, with the event that makes this root",
+				"root version %d was published, and the rest of that change was not", root.Signed.Version)
+		}
+	}
+	return nil, err
+}
+
+// loadUnder is load with a given root.
+func loadUnder(ctx context.Context, from storage.Reader, root *tuf.Metadata[tuf.RootType]) (_ *state, err error) {
+	defer recoverMalformed(&err)
+	st := &state{from: from, root: root, roles: make(map[string]*targetsRole)}
 	st.timestampData, st.timestampInfo, err = storage.ReadFile(ctx, from, timestampFile, maxTimestamp)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("%s: %w", Timestamp, err)
 	} else if err != nil {
 		return nil, err
 	}
-	return st, st.loadBelowRoot(ctx)
+	if err := st.loadBelowRoot(ctx); err != nil {
+		return nil, err
+	}
+	return st, nil
 }
 
 // loadBelowRoot fills a state whose root and timestampData are set.
@@ -76,10 +97,19 @@ func (st *state) loadBelowRoot(ctx context.Context) (err error) {
 
 // role returns the metadata of targets or of a delegated role, which the
 // snapshot must list and the parent vouch for.
-func (st *state) role(ctx context.Context, name, parent string) (_ *targetsRole, err error) {
+func (st *state) role(ctx context.Context, name, parent string) (*targetsRole, error) {
 	if r := st.roles[name]; r != nil {
 		return r, nil
 	}
+	r, err := st.loadRole(ctx, name, parent)
+	if err == nil {
+		st.roles[name] = r
+	}
+	return r, err
+}
+
+// loadRole reads a role and changes nothing of the state.
+func (st *state) loadRole(ctx context.Context, name, parent string) (_ *targetsRole, err error) {
 	defer recoverMalformed(&err)
 	named := st.snapshot.Signed.Meta[metaName(name)]
 	if named == nil {
@@ -105,7 +135,6 @@ func (st *state) role(ctx context.Context, name, parent string) (_ *targetsRole,
 	if r.md.Signed.Targets == nil {
 		r.md.Signed.Targets = make(map[string]*tuf.TargetFiles)
 	}
-	st.roles[name] = r
 	return r, nil
 }
 
@@ -113,30 +142,45 @@ func (st *state) role(ctx context.Context, name, parent string) (_ *targetsRole,
 func (st *state) targets() *tuf.Metadata[tuf.TargetsType] { return st.roles[Targets].md }
 
 // loadRoot returns the newest root, or the one with the given version: the last
-// N.root.json of an unbroken row, which is where every client's walk ends.
-func loadRoot(ctx context.Context, from storage.Reader, want int64) (*tuf.Metadata[tuf.RootType], []byte, error) {
-	var last []byte
+// N.root.json of an unbroken row, each signed by the keys of the one before,
+// which is where every client's walk ends.
+func loadRoot(ctx context.Context, from storage.Reader, want int64) (root *tuf.Metadata[tuf.RootType], data []byte, err error) {
 	for version := int64(1); want == 0 || version <= want; version++ {
-		data, _, err := storage.ReadFile(ctx, from, versionedFile(Root, version), maxMetadata)
+		next, _, err := storage.ReadFile(ctx, from, versionedFile(Root, version), maxMetadata)
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		} else if err != nil {
 			return nil, nil, err
 		}
-		last = data
+		md, err := parse[tuf.RootType](next)
+		if err != nil {
+			return nil, nil, invalid("root version %d: %w", version, err)
+		}
+		if md.Signed.Version != version {
+			return nil, nil, invalid("%s holds version %d", versionedFile(Root, version), md.Signed.Version)
+		}
+		if err := verifyRoot(root, md); err != nil {
+			return nil, nil, invalid("root version %d: %w", version, err)
+		}
+		root, data = md, next
 	}
-	if last == nil {
+	if root == nil {
 		return nil, nil, refuse(ReasonNotRepository, "make one with init, or correct the path",
 			"no %s in %s: not a repository", versionedFile(Root, 1), from)
 	}
-	root, err := parse[tuf.RootType](last)
-	if err != nil {
-		return nil, nil, invalid("root: %w", err)
+	return root, data, nil
+}
+
+// verifyRoot verifies a root by its own keys and by those of the one before, as
+// a client does that walks from one to the next (TUF specification, 5.3.4).
+func verifyRoot(before, root *tuf.Metadata[tuf.RootType]) (err error) {
+	defer recoverMalformed(&err)
+	if before != nil {
+		if err := before.VerifyDelegate(Root, root); err != nil {
+			return err
+		}
 	}
-	if err := root.VerifyDelegate(Root, root); err != nil {
-		return nil, nil, invalid("root version %d: %w", root.Signed.Version, err)
-	}
-	return root, last, nil
+	return root.VerifyDelegate(Root, root)
 }
 
 // readMetadata reads a metadata file that another one names.
