@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -19,10 +20,16 @@ func initCommand() *cli.Command {
 		Name:  "init",
 		Usage: "make keys and a signed, empty repository",
 		Description: examples(`Makes the private keys (encrypted, readable by you only) and a repository that
-vouches for nothing yet. Prints which keys to take offline.`,
+vouches for nothing yet. Prints which keys to take offline.
+
+With --import it takes over a repository that another TUF tool has made: the new
+one keeps its chain of roots, its targets and the keys of its roles, so that
+clients of the old one walk on into it. Keys are made for publishing only, and for
+the roles of --replace.`,
 			"repo-tool init --repo repo --keys keys",
 			"repo-tool init --repo repo --keys keys --root-keys 3 --root-threshold 2",
-			"repo-tool init --repo repo --keys keys --key-type ecdsa --password-file pw"),
+			"repo-tool init --repo repo --keys keys --key-type ecdsa --password-file pw",
+			"repo-tool init --import old --old-keys old-keys --repo repo --keys keys"),
 		Flags: append([]cli.Flag{
 			repoFlag(),
 			&cli.StringSliceFlag{Name: "keys", Usage: "new folder `DIR` for the private keys", EnvVars: []string{"REPO_TOOL_KEYS"}},
@@ -32,7 +39,7 @@ vouches for nothing yet. Prints which keys to take offline.`,
 			&cli.StringSliceFlag{Name: "role-keys", Usage: "make other roles' keys too: `ROLE=N/M`, of which M must sign; ROLE is targets, publish, snapshot or timestamp"},
 			passwordFlag(),
 			plaintextFlag(),
-		}, expiryFlags()...),
+		}, slices.Concat(importFlags(), expiryFlags())...),
 		Action: runInit,
 	}
 }
@@ -69,9 +76,15 @@ func runInit(c *cli.Context) error {
 	if len(dirs) != 1 {
 		return console.Usagef("init: give --keys once: all keys are made in one folder")
 	}
+	if err := checkImport(c); err != nil {
+		return err
+	}
 	pass, err := newPassword(c, "Password for the new keys")
 	if err != nil {
 		return err
+	}
+	if c.IsSet("import") {
+		return runImport(c, v, dirs[0], pass)
 	}
 	result, err := makeRepository(c, v, c.String("repo"), dirs[0], pass)
 	if err != nil {

@@ -68,6 +68,12 @@ func (p KeyPlan) check() error {
 // see [LinkKey]) is taken, and none made. Keys of an attempt that did not reach
 // FinishKeys are kept; a folder with other keys is refused with ReasonExists.
 func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, error) {
+	return MakeKeysFor(dir, plan, append(Roles(), Releases), password)
+}
+
+// MakeKeysFor makes keys as [MakeKeys] does, for some roles only: top-level ones,
+// and Releases, whose keys Channels gets too.
+func MakeKeysFor(dir string, plan KeyPlan, only []string, password []byte) (map[string]RoleKeys, error) {
 	if err := plan.check(); err != nil {
 		return nil, err
 	}
@@ -75,7 +81,7 @@ func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, e
 		return nil, err
 	}
 	roles := make(map[string]RoleKeys)
-	for _, role := range append(Roles(), Releases) {
+	for _, role := range only {
 		count := plan.count(role)
 		keys := RoleKeys{Threshold: count.Threshold}
 		for _, name := range keyNames(role, count.Keys) {
@@ -87,7 +93,9 @@ func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, e
 		}
 		roles[role] = keys
 	}
-	roles[Channels] = roles[Releases]
+	if keys, ok := roles[Releases]; ok {
+		roles[Channels] = keys
+	}
 	return roles, nil
 }
 
