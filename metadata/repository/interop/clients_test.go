@@ -140,7 +140,7 @@ func installJS(t *testing.T) tufJS {
 		t.Fatalf("%v; %s", err, advice)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", "read.js"} {
+	for _, name := range []string{"package.json", "package-lock.json", "read.js", "write.js"} {
 		copyFile(t, name, filepath.Join(dir, name))
 	}
 	cmd := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
