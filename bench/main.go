@@ -1,7 +1,8 @@
 // Command bench measures what the agent costs on a real slot (an ext4 partition
 // of a loop device), with a real repository over HTTP, beside what a shell would
-// do: curl into the slot, sync, sha256sum. It wants root, bin/agent and
-// bin/repo-tool, and prints a table in Markdown.
+// do: curl into the slot, sync, sha256sum; and what repo-tool's commands cost on
+// a repository with many releases. It wants root, bin/agent and bin/repo-tool,
+// and prints tables in Markdown.
 package main
 
 import (
@@ -42,7 +43,6 @@ func run(ctx context.Context, bin string, rounds int) error {
 	}
 	defer l.close()
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 1, ' ', 0)
-	defer table.Flush()
 	fmt.Fprintln(table, "| initramfs\t| agent apply\t| curl + sync + sha256sum\t| ratio\t| peak memory of agent\t| written / payload\t| read / payload\t|")
 	fmt.Fprintln(table, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, mb := range sizes {
@@ -67,5 +67,10 @@ func run(ctx context.Context, bin string, rounds int) error {
 			a.wall.Seconds(), b.wall.Seconds(), a.wall.Seconds()/b.wall.Seconds(),
 			float64(a.memory)/1e6, float64(a.written)/payload, float64(a.read)/payload)
 	}
-	return nil
+	table.Flush()
+	// The large repository last: a child's peak memory starts from its parent's.
+	if err := benchPayload(ctx, l, rounds); err != nil {
+		return err
+	}
+	return benchRepositories(ctx, l, rounds)
 }

@@ -36,8 +36,12 @@ func runServe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := openRepo(c, v); err != nil {
+	repo, err := openRepo(c, v)
+	if err != nil {
 		return err
+	}
+	if _, err := repo.Status(c.Context); err != nil {
+		return fmt.Errorf("not served: %w", err)
 	}
 	handler, err := repository.NewHandler(c.String("repo"))
 	if err != nil {

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -27,14 +28,16 @@ type Repository struct {
 	rehearse Rehearsal
 }
 
-// Open returns the repository in a store, after checking that there is one and
-// that what is published verifies.
+// Open returns the repository in a store, after checking that there is one. What
+// is published is verified by each method that reads it.
 func Open(ctx context.Context, store storage.Store, opts Options) (*Repository, error) {
-	r := newRepository(store, opts)
-	if _, err := load(ctx, r.store); err != nil {
+	if _, err := store.Stat(ctx, versionedFile(Root, 1)); errors.Is(err, fs.ErrNotExist) {
+		return nil, refuse(ReasonNotRepository, "make one with init, or correct the path",
+			"no %s in %s: not a repository", versionedFile(Root, 1), store)
+	} else if err != nil {
 		return nil, err
 	}
-	return r, nil
+	return newRepository(store, opts), nil
 }
 
 func newRepository(store storage.Store, opts Options) *Repository {

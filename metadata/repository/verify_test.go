@@ -73,8 +73,11 @@ func TestOpenRefusals(t *testing.T) {
 	_, err := Open(t.Context(), storage.NewFolder(t.TempDir()), Options{})
 	wantReason(t, err, ReasonNotRepository)
 	for _, name := range []string{"bad-signature", "truncated-timestamp", "missing-snapshot", "mix-and-match", "null-entry-targets", "null-entry-timestamp"} {
-		_, err := Open(t.Context(), storage.NewFolder(filepath.Join(fixtures, name, "repository")), Options{})
-		if err == nil {
+		r, err := Open(t.Context(), storage.NewFolder(filepath.Join(fixtures, name, "repository")), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = r.Status(t.Context()); err == nil {
 			t.Errorf("%s: opened", name)
 			continue
 		}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tufboot/metadata"
+	"tufboot/metadata/client"
+	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
+)
+
+// manyReleases is how large the larger of the two repositories is that are
+// compared.
+const manyReleases = 10_000
+
+// benchRepositories compares commands on a repository with one release with the
+// same on one with manyReleases.
+func benchRepositories(ctx context.Context, l *lab, rounds int) error {
+	small, err := newRepo(ctx, l, "small", 1)
+	if err != nil {
+		return err
+	}
+	large, err := newRepo(ctx, l, "large", manyReleases)
+	if err != nil {
+		return err
+	}
+	n := 0
+	publish := func(r *repo) (time.Duration, error) {
+		n++
+		return l.time(ctx, "repo-tool", "publish", "--repo", r.dir, "--keys", r.keys, "--version", "9."+strconv.Itoa(n),
+			"--kernel", l.at("tiny"), "--initramfs", l.at("tiny"))
+	}
+	refresh := func(r *repo) (time.Duration, error) {
+		return l.time(ctx, "repo-tool", "refresh", "--repo", r.dir, "--keys", r.keys)
+	}
+	status := func(r *repo) (time.Duration, error) {
+		return l.time(ctx, "repo-tool", "status", "--repo", r.dir)
+	}
+	fmt.Printf("\n| command | 1 release | %d releases | ratio |\n|---|---|---|---|\n", manyReleases)
+	for _, row := range []struct {
+		name string
+		run  func(*repo) (time.Duration, error)
+	}{
+		{"repo-tool publish, tiny payload", publish},
+		{"repo-tool refresh, nothing due", refresh},
+		{"repo-tool status", status},
+		{"client, nothing new", func(r *repo) (time.Duration, error) { return r.check(ctx) }},
+	} {
+		a, b, err := compare(rounds*5, func() (time.Duration, error) { return row.run(small) }, func() (time.Duration, error) { return row.run(large) })
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s | %.1f ms | %.1f ms | %.2f |\n", row.name, ms(a), ms(b), float64(b)/float64(a))
+	}
+	fmt.Printf("\nNothing new costs the client %d requests and %d bytes (1 release), %d requests and %d bytes (%d releases).\n",
+		small.requests, small.bytes, large.requests, large.bytes, manyReleases)
+	return nil
+}
+
+// benchPayload compares the publication of a large release with what a shell
+// does to put the files into place.
+func benchPayload(ctx context.Context, l *lab, rounds int) error {
+	const size = 500 // MB
+	r, err := newRepo(ctx, l, "payload", 1)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(l.at("tiny"), []byte("tiny"), 0o644); err != nil {
+		return err
+	}
+	if err := random(l.at("large-initramfs"), size*mb, 7); err != nil {
+		return err
+	}
+	n := 0
+	var memory int64
+	ours := func() (time.Duration, error) {
+		n++
+		s, err := l.measure(exec.CommandContext(ctx, filepath.Join(l.bin, "repo-tool"), "publish", "--repo", r.dir, "--keys", r.keys,
+			"--version", "99."+strconv.Itoa(n), "--kernel", l.at("tiny"), "--initramfs", l.at("large-initramfs")))
+		memory = max(memory, s.memory)
+		return s.wall, err
+	}
+	theirs := func() (time.Duration, error) {
+		s, err := l.measure(exec.CommandContext(ctx, "sh", "-c", fmt.Sprintf("cp %s %s && sync %[2]s && sha256sum %[2]s >/dev/null && rm %[2]s",
+			l.at("large-initramfs"), l.at("copy"))))
+		return s.wall, err
+	}
+	a, b, err := compare(rounds, ours, theirs)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n| %d MB | repo-tool publish | cp + sync + sha256sum | ratio | peak memory |\n|---|---|---|---|---|\n| | %.2f s | %.2f s | %.2f | %.1f MB |\n",
+		size, a.Seconds(), b.Seconds(), float64(a)/float64(b), float64(memory)/1e6)
+	return nil
+}
+
+// compare runs both in turn and returns their medians.
+func compare(rounds int, a, b func() (time.Duration, error)) (time.Duration, time.Duration, error) {
+	var as, bs []sample
+	for range rounds {
+		x, err := a()
+		if err != nil {
+			return 0, 0, err
+		}
+		y, err := b()
+		if err != nil {
+			return 0, 0, err
+		}
+		as, bs = append(as, sample{wall: x}), append(bs, sample{wall: y})
+	}
+	return median(as).wall, median(bs).wall, nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// time runs a command.
+func (l *lab) time(ctx context.Context, name string, args ...string) (time.Duration, error) {
+	start := time.Now()
+	_, err := l.tool(ctx, name, args...)
+	return time.Since(start), err
+}
+
+// repo is a repository made by repo-tool, and a client of it.
+type repo struct {
+	dir, keys       string
+	client          *client.Client
+	requests, bytes int64 // of the last check
+}
+
+// newRepo makes a repository with so many releases. All but the first are only
+// in its metadata, which is what is measured.
+func newRepo(ctx context.Context, l *lab, name string, releases int) (*repo, error) {
+	r := &repo{dir: l.at(name), keys: l.at(name + "-keys")}
+	if _, err := l.tool(ctx, "repo-tool", "init", "--repo", r.dir, "--keys", r.keys, "--unsafe-plaintext-keys"); err != nil {
+		return nil, err
+	}
+	_, err := l.tool(ctx, "repo-tool", "publish", "--repo", r.dir, "--keys", r.keys, "--version", "1",
+		"--kernel", l.at("kernel"), "--initramfs", l.at("initramfs"))
+	if err != nil {
+		return nil, err
+	}
+	if releases > 1 {
+		if err := r.fill(ctx, releases-1); err != nil {
+			return nil, err
+		}
+	}
+	root, err := os.ReadFile(filepath.Join(r.dir, "metadata/1.root.json"))
+	if err != nil {
+		return nil, err
+	}
+	r.client, err = client.New(client.Options{
+		Server: "http://repository", Root: root, Dir: l.at(name + "-client"), Transport: &counter{repo: r},
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.check(ctx)
+	return r, err
+}
+
+// fill names releases whose files are not there.
+func (r *repo) fill(ctx context.Context, n int) error {
+	opened, err := repository.Open(ctx, hollow{storage.NewFolder(r.dir)}, repository.Options{})
+	if err != nil {
+		return err
+	}
+	keys, err := repository.OpenKeys([]string{r.keys}, nil)
+	if err != nil {
+		return err
+	}
+	e, err := opened.Edit(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	for i := range n {
+		for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
+			target := metadata.ReleaseTarget("0."+strconv.Itoa(i), "amd64", file)
+			if _, err := e.AddBytes(ctx, target, []byte(target)); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = e.Commit(ctx, keys)
+	return err
+}
+
+// hollow is a store that takes targets and does not keep them.
+type hollow struct{ *storage.Folder }
+
+func (h hollow) Import(ctx context.Context, open func() (io.ReadCloser, error), _ func(string) string) (string, int64, error) {
+	f, err := open()
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	return storage.CopyHashed(ctx, io.Discard, f)
+}
+
+// check lets the client look for something new.
+func (r *repo) check(ctx context.Context) (time.Duration, error) {
+	r.requests, r.bytes = 0, 0
+	start := time.Now()
+	if err := r.client.Refresh(ctx); err != nil {
+		return 0, err
+	}
+	_, err := r.client.Resolve(ctx, "stable", "amd64")
+	return time.Since(start), err
+}
+
+// counter hands the repository out without a network and counts.
+type counter struct{ repo *repo }
+
+func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
+	name := filepath.Join(c.repo.dir, filepath.FromSlash(strings.TrimPrefix(req.URL.Path, "/")))
+	c.repo.requests++
+	resp := &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Request: req}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		resp.StatusCode = http.StatusNotFound
+		data = nil
+	}
+	c.repo.bytes += int64(len(data))
+	resp.ContentLength = int64(len(data))
+	resp.Body = io.NopCloser(strings.NewReader(string(data)))
+	return resp, nil
+}
