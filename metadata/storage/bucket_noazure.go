@@ -11,5 +11,5 @@ import (
 )
 
 func openAzure(context.Context, *url.URL) (*blob.Bucket, service, error) {
-	return nil, service{}, errors.New("Azure Blob Storage is not in this program: build it with -tags azure")
+	return nil, service{}, errors.New("the driver for Azure Blob Storage is not in this program: build it with -tags azure")
 }

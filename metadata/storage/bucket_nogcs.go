@@ -11,5 +11,5 @@ import (
 )
 
 func openGCS(context.Context, *url.URL) (*blob.Bucket, service, error) {
-	return nil, service{}, errors.New("Google Cloud Storage is not in this program: build it with -tags gcs")
+	return nil, service{}, errors.New("the driver for Google Cloud Storage is not in this program: build it with -tags gcs")
 }

@@ -67,7 +67,7 @@ func startServer(t *testing.T, command func(address string) []string) string {
 func tryServer(t *testing.T, command func(address string) []string) (string, error) {
 	t.Helper()
 	// Somebody else may get the port in between; hence the tries.
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -76,7 +76,7 @@ func tryServer(t *testing.T, command func(address string) []string) (string, err
 
 	args := command(address)
 	var out bytes.Buffer
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test panics
 	if err := cmd.Start(); err != nil {

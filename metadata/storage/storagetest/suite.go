@@ -180,7 +180,8 @@ func testList(t *testing.T, place Place) {
 			t.Errorf("%s is listed with the version %q and opened with %q", info.Name, info.Version, opened.Version)
 		}
 	}
-	for range s.List(t.Context(), "") { // nothing is wrong with not wanting more
+	for _, err := range s.List(t.Context(), "") { // nothing is wrong with not wanting more
+		noError(t, err)
 		break
 	}
 }
