@@ -50,6 +50,9 @@ func GenerateKey(t KeyType) (crypto.Signer, error) {
 func TypeOf(public crypto.PublicKey) (KeyType, error) {
 	switch k := public.(type) {
 	case ed25519.PublicKey:
+		if len(k) != ed25519.PublicKeySize { // in metadata it is only so many hex digits
+			return "", refuseKeyType("Ed25519 key of %d bytes", len(k))
+		}
 		return Ed25519, nil
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() {
@@ -122,7 +125,7 @@ func verifySignature(public crypto.PublicKey, message, sig []byte) error {
 	var want string // TUF specification, section 4.2
 	switch k := public.(type) {
 	case ed25519.PublicKey:
-		ok, want = ed25519.Verify(k, message, sig), "Ed25519 over the message itself"
+		ok, want = len(k) == ed25519.PublicKeySize && ed25519.Verify(k, message, sig), "Ed25519 over the message itself"
 	case *ecdsa.PublicKey:
 		ok, want = ecdsa.VerifyASN1(k, digest[:], sig), "ECDSA on P-256 with SHA-256, in ASN.1"
 	case *rsa.PublicKey:
