@@ -77,6 +77,9 @@ func printKeyTests(w io.Writer, tests []repository.KeyTest) {
 		if test.Error != "" {
 			fmt.Fprintf(w, "%s: %s\n", test.Path, test.Error)
 		}
+		if test.Hint != "" {
+			fmt.Fprintf(w, "%s: what to do: %s\n", test.Path, test.Hint)
+		}
 		if test.Warning != "" {
 			fmt.Fprintf(w, "%s: warning: %s\n", test.Path, test.Warning)
 		}

@@ -241,7 +241,7 @@ func TestSelfTest(t *testing.T) {
 	}
 	for _, test := range tests {
 		reason := want[filepath.Base(test.Path)]
-		if test.OK != (reason == "") || test.Duration <= 0 {
+		if test.OK != (reason == "") || test.Reason != reason || test.Duration <= 0 {
 			t.Errorf("%+v", test)
 		}
 		if reason != "" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
@@ -75,10 +77,11 @@ type pluginKey struct {
 	path      string
 	signer    signature.Signer
 	private   crypto.PrivateKey
+	hash      crypto.Hash
 }
 
 func newPluginKey(behaviour, path string, hash crypto.Hash) (*pluginKey, error) {
-	k := &pluginKey{behaviour: behaviour, path: path}
+	k := &pluginKey{behaviour: behaviour, path: path, hash: hash}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil // it may be about to be made
@@ -121,6 +124,13 @@ func (k *pluginKey) SignMessage(message io.Reader, _ ...signature.SignOption) ([
 		return nil, errors.New("the device is locked")
 	case "lying":
 		message = strings.NewReader("something else")
+	case "salty":
+		data, err := io.ReadAll(message)
+		if err != nil {
+			return nil, err
+		}
+		digest := sha256.Sum256(data)
+		return rsa.SignPSS(rand.Reader, k.private.(*rsa.PrivateKey), crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto})
 	case "raw":
 		data, err := io.ReadAll(message)
 		if err != nil {
@@ -133,6 +143,9 @@ func (k *pluginKey) SignMessage(message io.Reader, _ ...signature.SignOption) ([
 		}
 		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
 	}
+	if _, edwards := k.private.(ed25519.PrivateKey); edwards && k.hash != 0 {
+		return nil, errors.New("was asked to sign a hash with Ed25519") // as Vault would
+	}
 	return k.signer.SignMessage(message)
 }
 
@@ -144,7 +157,7 @@ func plugins(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"good", "lying", "raw", "pkcs1", "locked", "failing", "empty", "silent", "hanging"} {
+	for _, name := range []string{"good", "lying", "raw", "salty", "pkcs1", "locked", "failing", "empty", "silent", "hanging"} {
 		if err := os.Symlink(self, filepath.Join(dir, cliplugin.PluginBinaryPrefix+name)); err != nil {
 			t.Fatal(err)
 		}
@@ -256,6 +269,7 @@ func TestKMSFailures(t *testing.T) {
 		{"lying", Ed25519, ReasonBadSignature, "does not verify with"},
 		{"lying", ECDSA, ReasonBadSignature, "clients want ECDSA on P-256 with SHA-256, in ASN.1"},
 		{"raw", ECDSA, ReasonBadSignature, "in ASN.1"},
+		{"salty", RSA, ReasonBadSignature, "a salt of 32 bytes"},
 		{"pkcs1", RSA, ReasonBadSignature, "RSASSA-PSS with SHA-256"},
 		{"locked", Ed25519, "", "program sigstore-kms-locked: plugin returned error: the device is locked"},
 		{"failing", Ed25519, "", "sigstore-kms-failing gave no answer that makes sense; what it wrote to the error output says more"},

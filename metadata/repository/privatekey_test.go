@@ -1,8 +1,10 @@
 package repository
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ed25519"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"os"
@@ -185,20 +187,39 @@ lE0ptKaFtG1ovXzNeQ==
 -----END ENCRYPTED PRIVATE KEY-----
 `
 
-// TestCutPKCS8 cuts an encrypted key at every byte of its content.
+// TestCutPKCS8 has encrypted keys that are damaged: cut, changed at every
+// byte, and with a ciphertext or an initialisation vector of a wrong length,
+// which make the library panic.
 func TestCutPKCS8(t *testing.T) {
 	block, _ := pem.Decode([]byte(pkcs8AES256))
-	password := func() ([]byte, error) { return []byte(formPassword), nil }
-	if _, err := parsePrivate([]byte(pkcs8AES256), password); err != nil {
+	parse := func(der []byte) error {
+		_, err := parsePrivate(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der}), func() ([]byte, error) { return []byte(formPassword), nil })
+		return err
+	}
+	if err := parse(block.Bytes); err != nil {
 		t.Fatal(err)
 	}
 	for n := range block.Bytes {
-		cut := pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes[:n]})
-		if _, err := parsePrivate(cut, password); err == nil {
+		if err := parse(block.Bytes[:n]); err == nil {
 			t.Errorf("cut after %d bytes: a key", n)
 		}
-		changed := append([]byte{}, block.Bytes...)
+		changed := bytes.Clone(block.Bytes)
 		changed[n]++
-		_, _ = parsePrivate(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: changed}), password)
+		_ = parse(changed)
+	}
+	var outer struct {
+		Algorithm asn1.RawValue
+		Data      []byte
+	}
+	if _, err := asn1.Unmarshal(block.Bytes, &outer); err != nil {
+		t.Fatal(err)
+	}
+	outer.Data = outer.Data[:len(outer.Data)-1]
+	der, err := asn1.Marshal(outer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parse(der); err == nil || !strings.Contains(err.Error(), "the file is damaged") {
+		t.Errorf("a ciphertext of no whole blocks: %v", err)
 	}
 }

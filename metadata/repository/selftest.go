@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -15,6 +16,8 @@ type KeyTest struct {
 	Duration time.Duration `json:"duration_ns"`       // of opening, signing and verifying
 	Warning  string        `json:"warning,omitempty"` // such as: others can read the private key
 	Error    string        `json:"error,omitempty"`   // what Err says
+	Reason   string        `json:"reason,omitempty"`  // its reason code, if it has one
+	Hint     string        `json:"hint,omitempty"`    // what to do, if that is known
 	Err      error         `json:"-"`                 // nil if OK
 }
 
@@ -30,7 +33,7 @@ func SelfTest(ctx context.Context, keys *KeyDir) []KeyTest {
 		test.Duration = time.Since(start)
 		test.OK = test.Err == nil
 		if !test.OK {
-			test.Error = test.Err.Error()
+			test.describe()
 		}
 		if file.URI == "" {
 			test.Warning = exposed(file.Path)
@@ -38,6 +41,19 @@ func SelfTest(ctx context.Context, keys *KeyDir) []KeyTest {
 		tests = append(tests, test)
 	}
 	return tests
+}
+
+// describe puts what is known of the error into words.
+func (t *KeyTest) describe() {
+	t.Error = t.Err.Error()
+	var coded interface{ ReasonCode() string }
+	if errors.As(t.Err, &coded) {
+		t.Reason = coded.ReasonCode()
+	}
+	var hinted interface{ Hint() string }
+	if errors.As(t.Err, &hinted) {
+		t.Hint = hinted.Hint()
+	}
 }
 
 // try signs with the one key, not with another copy of it.
