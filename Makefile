@@ -19,6 +19,10 @@ ROOT_TEST  := go test $(if $(SUDO),-exec "$(SUDO)")
 # All others but the whole-system tests.
 USER_PKGS   = $(shell go list ./... | grep -v -e /e2e -e /image -e /agent)
 
+# Build tags for clouds' object stores and key services; without them repo-tool
+# has S3, and any key service through a plugin program.
+PROVIDERS  := gcs,azure,awskms,azurekms,gcpkms,hashivault
+
 GOLANGCI   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
 
@@ -30,10 +34,11 @@ help: ## list the targets
 deps: ## install the Debian packages that tests and demo need (says which and why)
 	@scripts/deps
 
-build: ## build bin/agent and bin/repo-tool, static and stripped, and report their sizes
+build: ## build bin/agent and bin/repo-tool, static and stripped, and the PKCS#11 plugin
 	@mkdir -p bin
 	$(GO_BUILD) $(AGENT_GCFLAGS) -ldflags '$(LDFLAGS)' -o bin/agent ./agent
 	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/repo-tool ./repo-tool
+	CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/sigstore-kms-pkcs11 ./repo-tool/sigstore-kms-pkcs11
 	@$(MAKE) --no-print-directory size
 
 size:
@@ -49,6 +54,7 @@ test: deps build lint ## run the whole proof, as CI does
 	go test -race -short ./grub
 	go test -timeout 20m ./grub # every boot state on the real GRUB
 	$(ROOT_TEST) -race -timeout 20m $(ROOT_PKGS)
+	go test -tags hashivault -run TestVault ./repo-tool
 	cd deploy/test && go vet ./... && $(ROOT_TEST) -timeout 20m ./...
 	$(MAKE) --no-print-directory e2e
 
@@ -68,6 +74,7 @@ fuzz: ## run every fuzz target for FUZZ_TIME (default 1m)
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
 	go vet ./...
+	go vet -tags $(PROVIDERS) ./metadata/storage/... ./repo-tool/...
 	go run $(GOLANGCI) run
 
 vuln: ## look for known vulnerabilities (needs the Internet)
