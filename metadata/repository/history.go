@@ -57,6 +57,9 @@ func (e *Edit) remember(ctx context.Context) error {
 	if err := e.repo.store.Create(ctx, name, data); err != nil {
 		return err
 	}
+	if version <= maxHistory {
+		return nil
+	}
 	return e.repo.store.Remove(ctx, historyFile(version-maxHistory))
 }
 
