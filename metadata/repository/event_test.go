@@ -3,6 +3,8 @@ package repository
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"maps"
 	"os"
@@ -19,7 +21,7 @@ type keyring struct {
 	pub  map[string]crypto.PublicKey
 }
 
-// newKeyring makes keys, of ed25519.
+// newKeyring makes keys of ed25519, the same for the same name.
 func newKeyring(t *testing.T, names ...string) *keyring {
 	k := &keyring{t: t, dirs: make(map[string]string), pub: make(map[string]crypto.PublicKey)}
 	k.add(names...)
@@ -29,10 +31,8 @@ func newKeyring(t *testing.T, names ...string) *keyring {
 func (k *keyring) add(names ...string) {
 	k.t.Helper()
 	for _, name := range names {
-		private, err := GenerateKey(Ed25519)
-		if err != nil {
-			k.t.Fatal(err)
-		}
+		seed := sha256.Sum256([]byte(name))
+		private := ed25519.NewKeyFromSeed(seed[:])
 		dir := k.t.TempDir()
 		if _, err := WriteKey(dir, name, private, nil); err != nil {
 			k.t.Fatal(err)

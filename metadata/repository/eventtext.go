@@ -92,15 +92,20 @@ func (c RoleChange) writeText(w io.Writer) {
 }
 
 func (n SignatureNeed) writeText(w io.Writer) {
-	of := map[string]string{"old": "old keys", "new": "new keys", "all": "keys"}[n.Keys]
-	state := "enough"
+	which := map[string]string{"old": "old keys", "new": "new keys", "all": "keys"}[n.Keys]
+	verb, state := "needs", "enough"
 	switch more := n.Threshold - len(n.Signed); {
 	case more > 0 && n.Required:
 		state = fmt.Sprintf("%d MORE NEEDED", more)
 	case more > 0:
-		state = fmt.Sprintf("%d more wanted: without, a client that reads in the middle of the change fails once", more)
+		verb, state = "would like", "without more, a client that reads in the middle of the change fails once"
 	}
-	fmt.Fprintf(w, "  %s by its %s: %d, and %d of %d needed: %s\n", n.Metadata, of, len(n.Signed), n.Threshold, len(n.Signed)+len(n.Missing), state)
+	have := "have"
+	if len(n.Signed) == 1 {
+		have = "has"
+	}
+	fmt.Fprintf(w, "  %s %s %d of its %d %s: %d %s signed, %s\n",
+		n.Metadata, verb, n.Threshold, len(n.Signed)+len(n.Missing), which, len(n.Signed), have, state)
 	for _, key := range n.Signed {
 		fmt.Fprintf(w, "    signed   %s %s\n", word(string(key.Type)), word(key.ID))
 	}
