@@ -5,24 +5,33 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"tufboot/metadata"
+	"tufboot/metadata/storage"
 )
 
 // States of a role's metadata.
 const (
 	StateOK      = "ok"
-	StateDue     = "due"     // within the window before its expiry
+	StateDue     = "due"     // within the window before its expiry, or what WarnWithin says
 	StateExpired = "expired" // clients refuse it
 )
 
 // RoleStatus is what there is to know about a role.
 type RoleStatus struct {
-	Role      string      `json:"role"`
-	Version   int64       `json:"version"`
-	Expires   time.Time   `json:"expires"` // of its bins too: the earliest
-	Due       time.Time   `json:"due"`     // from when Refresh signs it again
-	State     string      `json:"state"`
-	Threshold int         `json:"threshold"`
-	Keys      []KeyStatus `json:"keys"`
+	Role    string    `json:"role"`
+	Version int64     `json:"version"`
+	Expires time.Time `json:"expires"` // of its bins too: the earliest
+	Due     time.Time `json:"due"`     // from when Refresh signs it again
+	State   string    `json:"state"`
+	// ExpirySeconds and WindowSeconds are the policy that the role is signed by.
+	ExpirySeconds int64       `json:"expiry_seconds"`
+	WindowSeconds int64       `json:"window_seconds"`
+	Threshold     int         `json:"threshold"`
+	Keys          []KeyStatus `json:"keys"`
+	// Reachable says that there are as many keys that clients can verify, each
+	// counted once, as the threshold asks for.
+	Reachable bool `json:"reachable"`
 	// Bins is the number of hash bins that the role's targets are spread over.
 	Bins int `json:"bins,omitempty"`
 }
@@ -33,52 +42,116 @@ type KeyStatus struct {
 	Type KeyType `json:"type"`
 }
 
+// ChannelStatus is where a channel points to.
+type ChannelStatus struct {
+	Channel  string          `json:"channel"`
+	Role     string          `json:"role"`            // that signs it
+	Error    string          `json:"error,omitempty"` // why the file cannot be read
+	Releases []PointerStatus `json:"releases"`
+}
+
+// PointerStatus is a channel's release for an architecture.
+type PointerStatus struct {
+	Arch    string      `json:"arch"`
+	Version string      `json:"version"`
+	ID      metadata.ID `json:"id"`
+	Percent int         `json:"percent"` // of the nodes, that may have it now
+	Minimum string      `json:"minimum,omitempty"`
+}
+
+// HistoryStatus is what is known of past states.
+type HistoryStatus struct {
+	States int   `json:"states"`
+	Oldest int64 `json:"oldest,omitempty"` // timestamp version
+	Newest int64 `json:"newest,omitempty"` // timestamp version
+}
+
 // Status is the state of a repository.
 type Status struct {
 	Place string       `json:"place"`
+	At    time.Time    `json:"at"`
 	State string       `json:"state"` // the worst of the roles'
 	Roles []RoleStatus `json:"roles"`
+	// Roots is the length of the chain that a client with the first root walks.
+	Roots    int64           `json:"roots"`
+	Channels []ChannelStatus `json:"channels"`
+	// History is nil where the place has no list of its files.
+	History  *HistoryStatus `json:"history,omitempty"`
+	Warnings []Warning      `json:"warnings"`
 }
 
-// Status returns the state of what is published. It takes no lock, and its cost
-// does not grow with the number of releases.
+// StatusOptions say how to judge.
+type StatusOptions struct {
+	Options
+	// WarnWithin makes everything due that expires within it; 0: only what is
+	// within its own window.
+	WarnWithin time.Duration
+}
+
+// Status returns the state of what is published; see [ReadStatus].
 func (r *Repository) Status(ctx context.Context) (*Status, error) {
-	st, err := load(ctx, r.store)
+	return ReadStatus(ctx, r.store, StatusOptions{Options: Options{Now: r.now}})
+}
+
+// ReadStatus returns the state of the repository in a place that can be read. It
+// takes no lock and needs no keys, and its cost does not grow with the number of
+// releases.
+func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (*Status, error) {
+	st, err := load(ctx, from)
 	if err != nil {
 		return nil, err
 	}
-	roles, err := st.live(ctx)
-	if err != nil {
+	now := newRepository(nil, opts.Options).clock()
+	status := &Status{Place: from.String(), At: now, State: StateOK, Roots: st.root.Signed.Version}
+	if err := status.addRoles(ctx, st); err != nil {
 		return nil, err
 	}
-	status := &Status{Place: r.store.String(), State: StateOK}
-	for _, role := range append([]liveRole{{Root, Root}, {Snapshot, Root}, {Timestamp, Root}}, roles...) {
-		expires, err := st.expires(ctx, role)
-		if err != nil {
-			return nil, err
-		}
-		if role.parent != Root && st.isBin(role) {
-			status.addBin(role.parent, expires)
-			continue
-		}
-		rs, err := st.roleStatus(role, expires)
-		if err != nil {
-			return nil, err
-		}
-		status.Roles = append(status.Roles, rs)
-	}
-	order := Roles()
-	slices.SortStableFunc(status.Roles, func(a, b RoleStatus) int {
-		return cmp.Compare(rank(order, a.Role), rank(order, b.Role))
-	})
 	for i := range status.Roles {
 		rs := &status.Roles[i]
-		rs.judge(r.clock())
+		rs.judge(now, opts.WarnWithin)
 		if rs.State == StateExpired || status.State == StateOK {
 			status.State = rs.State
 		}
 	}
+	if err := status.addChannels(ctx, st); err != nil {
+		return nil, err
+	}
+	if l, ok := from.(Listable); ok {
+		if status.History, err = historyStatus(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	status.warn(st)
 	return status, nil
+}
+
+// addRoles describes root, targets, snapshot and timestamp, and then the
+// delegated roles.
+func (s *Status) addRoles(ctx context.Context, st *state) error {
+	roles, err := st.live(ctx)
+	if err != nil {
+		return err
+	}
+	for _, role := range append([]liveRole{{Root, Root}, {Snapshot, Root}, {Timestamp, Root}}, roles...) {
+		expires, err := st.expires(ctx, role)
+		if err != nil {
+			return err
+		}
+		if role.parent != Root && st.isBin(role) {
+			s.addBin(role.parent, expires)
+			continue
+		}
+		rs, err := st.roleStatus(role, expires)
+		if err != nil {
+			return err
+		}
+		s.Roles = append(s.Roles, rs)
+	}
+	order := Roles()
+	slices.SortStableFunc(s.Roles, func(a, b RoleStatus) int {
+		return cmp.Compare(rank(order, a.Role), rank(order, b.Role))
+	})
+	return nil
 }
 
 // rank orders the top-level roles first.
@@ -89,15 +162,18 @@ func rank(order []string, role string) int {
 	return len(order)
 }
 
-// roleStatus describes a role that is no bin. Due is relative to Expires until
-// judge is called.
+// roleStatus describes a role that is no bin.
 func (st *state) roleStatus(role liveRole, expires time.Time) (RoleStatus, error) {
 	a, err := st.authority(role.name, role.parent)
 	if err != nil {
 		return RoleStatus{}, err
 	}
-	rs := RoleStatus{Role: role.name, Version: st.version(role.name), Expires: expires, Threshold: a.threshold}
-	rs.Due = expires.Add(-st.policy(role).Window)
+	policy := st.policy(role)
+	rs := RoleStatus{
+		Role: role.name, Version: st.version(role.name), Expires: expires, Due: expires.Add(-policy.Window),
+		ExpirySeconds: int64(policy.Expiry / time.Second), WindowSeconds: int64(policy.Window / time.Second),
+		Threshold: a.threshold, Reachable: len(a.distinct()) >= a.threshold,
+	}
 	for _, id := range a.ids {
 		key := KeyStatus{ID: id}
 		if k := a.keys[id]; k != nil {
@@ -106,6 +182,18 @@ func (st *state) roleStatus(role liveRole, expires time.Time) (RoleStatus, error
 		rs.Keys = append(rs.Keys, key)
 	}
 	return rs, nil
+}
+
+// distinct returns the keys of a role that clients can verify, by the id that we
+// would give them: the same key under two ids counts once.
+func (a authority) distinct() map[string]bool {
+	keys := make(map[string]bool)
+	for _, id := range a.ids {
+		if own, err := ownKeyID(a.keys[id]); err == nil {
+			keys[own] = true
+		}
+	}
+	return keys
 }
 
 // addBin counts a bin to the role that it belongs to.
@@ -124,11 +212,11 @@ func (s *Status) addBin(parent string, expires time.Time) {
 }
 
 // judge sets the state.
-func (rs *RoleStatus) judge(now time.Time) {
+func (rs *RoleStatus) judge(now time.Time, within time.Duration) {
 	switch {
 	case now.After(rs.Expires): // as clients do it (TUF specification, 5.4.4)
 		rs.State = StateExpired
-	case !now.Before(rs.Due):
+	case !now.Before(rs.Due) || !now.Before(rs.Expires.Add(-within)):
 		rs.State = StateDue
 	default:
 		rs.State = StateOK
@@ -149,4 +237,23 @@ func (st *state) version(role string) int64 {
 		return named.Version
 	}
 	return 0
+}
+
+// addChannels adds where the channels point to.
+func (s *Status) addChannels(ctx context.Context, st *state) error {
+	channels, err := st.channels(ctx)
+	if err != nil {
+		return err
+	}
+	s.Channels = []ChannelStatus{}
+	for _, c := range channels {
+		cs := ChannelStatus{Channel: c.Name, Role: c.Role, Releases: []PointerStatus{}}
+		if c.Err != nil {
+			cs.Error = c.Err.Error()
+		} else {
+			cs.Releases = pointers(c.Channel, s.At)
+		}
+		s.Channels = append(s.Channels, cs)
+	}
+	return nil
 }

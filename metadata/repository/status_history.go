@@ -1,0 +1,41 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// historyVersions returns the timestamp versions of the past states that are
+// known, the newest first, without reading them.
+func historyVersions(ctx context.Context, from Listable) ([]int64, error) {
+	var versions []int64
+	for info, err := range from.List(ctx, historyDir) {
+		if err != nil {
+			return nil, fmt.Errorf("history of %s: %w", from, err)
+		}
+		number, ok := strings.CutSuffix(path.Base(info.Name), ".json")
+		if version, err := strconv.ParseInt(number, 10, 64); ok && err == nil {
+			versions = append(versions, version)
+		}
+	}
+	slices.Sort(versions)
+	slices.Reverse(versions)
+	return versions, nil
+}
+
+// historyStatus counts past states by their names.
+func historyStatus(ctx context.Context, from Listable) (*HistoryStatus, error) {
+	versions, err := historyVersions(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	h := &HistoryStatus{States: len(versions)}
+	if len(versions) > 0 {
+		h.Newest, h.Oldest = versions[0], versions[len(versions)-1]
+	}
+	return h, nil
+}
