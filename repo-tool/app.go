@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tufboot/internal/console"
+	"tufboot/metadata/rehearsal"
 	"tufboot/metadata/repository"
 	"tufboot/metadata/storage"
 )
@@ -158,8 +159,13 @@ func commonOf(c *cli.Context) (common, error) {
 	return v, err
 }
 
+// options are those of every command. What a command is about to publish is
+// tried with the real client first.
 func (v common) options() repository.Options {
-	return repository.Options{Now: v.now, Logger: v.logger}
+	return repository.Options{
+		Now: v.now, Logger: v.logger,
+		Rehearse: rehearsal.New(rehearsal.Options{Now: v.now, Logger: v.logger}),
+	}
 }
 
 // print shows a result: as JSON, or with text.
