@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -10,22 +11,40 @@ import (
 
 	"tufboot/internal/console"
 	"tufboot/metadata/repository"
+	"tufboot/metadata/storage"
 )
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
-		Usage: "show versions, expiry, keys and what to do next",
-		Description: examples(`Shows each role's version, expiry, threshold and keys. It needs no private keys.
+		Usage: "show versions, expiry, keys, channels and what to do next",
+		Description: examples(`Shows each role's version, expiry, threshold and keys, where the channels point
+to, what will not do for ever (warning), and what to do next. It needs no
+private keys, and reads the folder or bucket, or the web server that hands it
+out.
 
-Exit code: 0 when nothing is due; 1 when something expires within its window
-(refresh-due); 4 when something has expired, so that clients refuse the
-repository (metadata-expired).`,
+With --prometheus it prints metrics in the text format of Prometheus, for a file
+that its node exporter reads. The repository's place is no label: add one where
+the metrics are collected.
+
+Exit code: 0 when nothing is due; 1 when something expires within its window, or
+within --warn-within (refresh-due); 4 when something has expired, so that
+clients refuse the repository (metadata-expired). Warnings do not change it.`,
 			"repo-tool status --repo repo",
-			"repo-tool status --repo repo --json"),
-		Flags:  []cli.Flag{repoFlag()},
+			"repo-tool status --repo https://updates.example.com --warn-within 72h --json",
+			"repo-tool status --repo repo --prometheus > /var/lib/node_exporter/tufboot.prom"),
+		Flags: []cli.Flag{
+			repoReadFlag(),
+			&cli.DurationFlag{Name: "warn-within", Usage: "take for due what expires within `DURATION`, such as 72h"},
+			&cli.BoolFlag{Name: "prometheus", Usage: "print metrics for Prometheus"},
+		},
 		Action: runStatus,
 	}
+}
+
+// repoReadFlag is --repo of commands that only read.
+func repoReadFlag() cli.Flag {
+	return &cli.StringFlag{Name: "repo", Usage: "the repository's `PLACE`: a folder, a bucket (s3://BUCKET?prefix=DIR/), or a web server (https://...)", EnvVars: []string{"REPO_TOOL_REPO"}}
 }
 
 // statusResult adds to the status what to do next.
@@ -71,17 +90,32 @@ func runStatus(c *cli.Context) error {
 	if err := require(c, "repo"); err != nil {
 		return err
 	}
-	repo, err := openRepo(c, v)
+	within := c.Duration("warn-within")
+	if within < 0 {
+		return console.Usagef("status: --warn-within %s is negative", within)
+	}
+	if c.Bool("prometheus") && v.json {
+		return console.Usagef("status: give --json or --prometheus, not both")
+	}
+	from, err := storage.OpenReader(c.Context, c.String("repo"))
 	if err != nil {
 		return err
 	}
-	status, err := repo.Status(c.Context)
+	status, err := repository.ReadStatus(c.Context, from, repository.StatusOptions{Options: v.options(), WarnWithin: within})
+	if c.Bool("prometheus") {
+		writeMetrics(c.App.Writer, status, v.now())
+	}
 	if err != nil {
 		return err
 	}
 	result := statusResult{Status: status, Next: nextSteps(status)}
-	if err := v.print(c, result, result.text); err != nil || status.State == repository.StateOK {
-		return err
+	if !c.Bool("prometheus") {
+		if err := v.print(c, result, result.text); err != nil {
+			return err
+		}
+	}
+	if status.State == repository.StateOK {
+		return nil
 	}
 	return &dueError{state: status.State, next: result.Next[0]}
 }
@@ -101,11 +135,14 @@ func nextSteps(s *repository.Status) []string {
 		if role.Threshold > 1 {
 			keys = fmt.Sprintf("%d of the %d %s keys", role.Threshold, len(role.Keys), role.Role)
 		}
-		verb := "expires"
-		if role.State == repository.StateExpired {
+		verb, command := "expires", "refresh"
+		switch {
+		case role.State == repository.StateExpired:
 			verb = "expired"
+		case s.At.Before(role.Due): // only --warn-within finds it due
+			command = "refresh --all"
 		}
-		steps = append(steps, fmt.Sprintf("run refresh with %s: %s %s %s", keys, role.Role, verb, role.Expires.Format(time.RFC3339)))
+		steps = append(steps, fmt.Sprintf("run %s with %s: %s %s %s", command, keys, role.Role, verb, role.Expires.Format(time.RFC3339)))
 	}
 	if steps == nil {
 		steps = append(steps, "run refresh from "+first.Format(time.RFC3339)+" on")
@@ -115,19 +152,40 @@ func nextSteps(s *repository.Status) []string {
 
 func (r statusResult) text(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ROLE\tVERSION\tSTATE\tEXPIRES\tTHRESHOLD\tKEYS")
+	fmt.Fprintln(table, "ROLE\tVERSION\tSTATE\tEXPIRES\tDUE\tTHRESHOLD\tKEYS")
 	for _, role := range r.Roles {
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%d of %d\t", role.Role, role.Version, role.State, role.Expires.Format(time.RFC3339), role.Threshold, len(role.Keys))
+		keys := make([]string, len(role.Keys))
 		for i, key := range role.Keys {
-			if i > 0 {
-				fmt.Fprint(table, ", ")
-			}
-			fmt.Fprintf(table, "%s %.12s", key.Type, key.ID)
+			keys[i] = fmt.Sprintf("%s %.12s", key.Type, key.ID)
 		}
-		fmt.Fprintln(table)
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%d of %d\t%s\n", role.Role, role.Version, role.State,
+			role.Expires.Format(time.RFC3339), role.Due.Format(time.RFC3339), role.Threshold, len(role.Keys), strings.Join(keys, ", "))
 	}
 	table.Flush()
+	r.channelsText(w)
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning.Text)
+	}
 	for _, step := range r.Next {
 		fmt.Fprintf(w, "next: %s\n", step)
 	}
+}
+
+func (r statusResult) channelsText(w io.Writer) {
+	if len(r.Channels) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CHANNEL\tARCH\tRELEASE\tIDENTITY\tNODES\tSIGNED BY")
+	for _, channel := range r.Channels {
+		if len(channel.Releases) == 0 {
+			fmt.Fprintf(table, "%s\t-\t-\t-\t-\t%s\n", channel.Channel, channel.Role)
+		}
+		for _, p := range channel.Releases {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d%%\t%s\n", channel.Channel, p.Arch, p.Version, p.ID.Short(), p.Percent, channel.Role)
+		}
+	}
+	table.Flush()
+	fmt.Fprintln(w)
 }

@@ -3,8 +3,13 @@ package repository
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"slices"
 	"time"
+
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"tufboot/metadata"
 	"tufboot/metadata/storage"
@@ -73,7 +78,7 @@ type Status struct {
 	State string       `json:"state"` // the worst of the roles'
 	Roles []RoleStatus `json:"roles"`
 	// Roots is the length of the chain that a client with the first root walks.
-	Roots    int64           `json:"roots"`
+	Roots    int64           `json:"root_versions"`
 	Channels []ChannelStatus `json:"channels"`
 	// History is nil where the place has no list of its files.
 	History  *HistoryStatus `json:"history,omitempty"`
@@ -184,16 +189,33 @@ func (st *state) roleStatus(role liveRole, expires time.Time) (RoleStatus, error
 	return rs, nil
 }
 
-// distinct returns the keys of a role that clients can verify, by the id that we
-// would give them: the same key under two ids counts once.
+// distinct returns the keys of a role that can be used, by the public key itself:
+// the same one under two ids counts once, as clients count.
 func (a authority) distinct() map[string]bool {
 	keys := make(map[string]bool)
 	for _, id := range a.ids {
-		if own, err := ownKeyID(a.keys[id]); err == nil {
+		if own, ok := fingerprint(a.keys[id]); ok {
 			keys[own] = true
 		}
 	}
 	return keys
+}
+
+// fingerprint returns the SHA-256 of a public key, in hex; false if it is none.
+func fingerprint(key *tuf.Key) (string, bool) {
+	if key == nil {
+		return "", false
+	}
+	public, err := key.ToPublicKey()
+	if err != nil {
+		return "", false
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", false
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), true
 }
 
 // addBin counts a bin to the role that it belongs to.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"tufboot/metadata"
@@ -73,7 +74,10 @@ func (s *Status) warnRole(st *state, role RoleStatus, add addWarning) {
 		if role.Threshold == 1 {
 			add(WarnRootThreshold, Root, "one root key alone can change every other key: whoever steals it owns all nodes; use a threshold of 2 or more")
 		}
-		if distinct == role.Threshold {
+		switch {
+		case distinct == 1:
+			add(WarnRootKeys, Root, "there is one root key: with it lost, keys can never be changed again; add others")
+		case distinct == role.Threshold:
 			add(WarnRootKeys, Root, "all %d root keys are needed to sign: with one of them lost, keys can never be changed again; add one more than the threshold", distinct)
 		}
 	}
@@ -94,7 +98,14 @@ func short(d time.Duration) string {
 		}
 		return fmt.Sprintf("%d days", d/day)
 	}
-	return d.String()
+	text := d.String()
+	if d >= time.Minute && d%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if d >= time.Hour && d%time.Hour == 0 {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // authorityOf returns who may sign a role that is loaded or whose parent is.
@@ -125,7 +136,7 @@ func directChildren(r *targetsRole) []string {
 func usableKeys(a authority) int {
 	n := 0
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(a.ids))) {
-		if _, err := ownKeyID(a.keys[id]); err == nil {
+		if _, ok := fingerprint(a.keys[id]); ok {
 			n++
 		}
 	}
@@ -135,7 +146,7 @@ func usableKeys(a authority) int {
 // warnOnlineKeys warns of a key that is needed offline and is online all the
 // same: it signs snapshot, timestamp, or what targets delegates.
 func (s *Status) warnOnlineKeys(st *state, add addWarning) {
-	online := make(map[string]string) // key: role
+	online := make(map[string]string) // role by key
 	for _, role := range s.Roles {
 		if role.Role == Root || role.Role == Targets {
 			continue
@@ -155,7 +166,7 @@ func (s *Status) warnOnlineKeys(st *state, add addWarning) {
 		}
 		for _, key := range slices.Sorted(maps.Keys(a.distinct())) {
 			if other := online[key]; other != "" {
-				add(WarnOnlineKey, role, "key %s signs %s and %s: it cannot be offline and at hand for each release; give %s a key of its own", shortID(key), role, other, role)
+				add(WarnOnlineKey, role, "one key signs %s and %s: it cannot be offline and at hand for each release; give %s a key of its own", role, other, role)
 			}
 		}
 	}
@@ -180,7 +191,7 @@ func (s *Status) warnHistory(add addWarning) {
 	case h.Newest >= published && h.States > 0:
 		add(WarnHistoryNewer, Timestamp, "timestamp version %d was published once, and now it is %d: nodes that have seen it refuse this; restore the newest copy of the repository", h.Newest+1, published)
 	case h.States == 0 && published > 1:
-		add(WarnHistoryGap, Timestamp, "nothing is known of the states before timestamp version %d, so it cannot be tried whether nodes get from them to the next", published)
+		add(WarnHistoryGap, Timestamp, "nothing is known of the states before timestamp version %d, so whether nodes get from them to the next cannot be tried (a mirror keeps no history, and needs none)", published)
 	case published > h.Newest+step:
 		add(WarnHistoryGap, Timestamp, "nothing is known of the states between timestamp versions %d and %d: something else than this program has published", h.Newest, published)
 	}
