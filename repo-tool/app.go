@@ -54,6 +54,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		serveCommand(),
 		imageCommand(),
 		keyCommand(),
+		rootCommand(),
 		completionCommand(),
 	} {
 		app.Commands = append(app.Commands, finish(command))

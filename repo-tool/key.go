@@ -19,6 +19,10 @@ NAME.uri (where a key is that never leaves its device or service).`,
 			keyLinkCommand(),
 			keySelfTestCommand(),
 			// Who may sign: these commands change or show a repository.
+			keyListCommand(),
+			keyAddCommand(),
+			keyRemoveCommand(),
+			keyRotateCommand(),
 		},
 	}
 }

@@ -28,9 +28,9 @@ const (
 // eventSchema is the version of the event's file format.
 const eventSchema = 1
 
-// maxEvent bounds an event's file, in bytes: a published targets.json, its
+// MaxEvent is the most bytes that an event's file may have: a published targets.json, its
 // successor, and many roots.
-const maxEvent = 4 * maxMetadata
+const MaxEvent = 4 * maxMetadata
 
 // Event is a ceremony: new root and targets metadata, or one of them, on its way
 // from signer to signer, with the signatures so far. It is one file, see
@@ -82,8 +82,8 @@ func ParseEvent(data []byte) (_ *Event, err error) {
 			err = badEvent("malformed metadata: %v", p)
 		}
 	}()
-	if len(data) > maxEvent {
-		return nil, badEvent("more than %d bytes", maxEvent)
+	if len(data) > MaxEvent {
+		return nil, badEvent("more than %d bytes", MaxEvent)
 	}
 	file, err := decodeEvent(data)
 	if err != nil {

@@ -249,7 +249,7 @@ func TestEventFile(t *testing.T) {
 		"more after it":           {text + "{}", ReasonBadEvent},
 		"other line ends":         {strings.ReplaceAll(text, "\n", "\r\n"), ReasonBadEvent},
 		"no last line end":        {strings.TrimSuffix(text, "\n"), ReasonBadEvent},
-		"too large":               {text + strings.Repeat(" ", maxEvent), ReasonBadEvent},
+		"too large":               {text + strings.Repeat(" ", MaxEvent), ReasonBadEvent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.text == text {

@@ -138,16 +138,20 @@ func yes(b bool) string {
 
 // period shows a number of seconds; 0 is not said.
 func period(seconds int64) string {
-	const perDay = int64(day / time.Second)
-	switch {
-	case seconds == 0:
-		return "not said"
-	case seconds == perDay:
-		return "1 day"
-	case seconds%perDay == 0:
-		return strconv.FormatInt(seconds/perDay, 10) + " days"
+	for _, unit := range []struct {
+		seconds int64
+		name    string
+	}{{86400, "day"}, {3600, "hour"}, {60, "minute"}} {
+		if n := seconds / unit.seconds; n == 1 && seconds == unit.seconds {
+			return "1 " + unit.name
+		} else if n > 0 && seconds%unit.seconds == 0 {
+			return strconv.FormatInt(n, 10) + " " + unit.name + "s"
+		}
 	}
-	return (time.Duration(seconds) * time.Second).String()
+	if seconds == 0 {
+		return "not said"
+	}
+	return strconv.FormatInt(seconds, 10) + " seconds"
 }
 
 // word shows a word from the event, quoted if it is an odd one.
