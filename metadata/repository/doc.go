@@ -35,6 +35,19 @@
 // next free number, so that a name, once written, never changes its content
 // (which is what lets caches keep them for ever).
 //
+// # Changes of keys
+//
+// Where the new root does not verify what readers have, step 3 has a gap before
+// it and after it. It is bridged by one more timestamp, written just before the
+// root: signed by the old and by the new keys, as are the snapshot and the targets
+// that it leads to, so that it holds under both roots. A reader is then served at
+// every moment. Where the old keys are gone there is no bridge: a reader between
+// the last two writes fails, and succeeds when it tries again. After a crash there
+// [Repository.PublishEvent] with the same event completes the change.
+//
+// Delegated roles need no bridge: which keys they have, and what they have signed,
+// is switched by the one timestamp that names both.
+//
 // # Threat
 //
 // Whoever can write the folder, a mirror or the network between, but holds no

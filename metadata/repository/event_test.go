@@ -346,6 +346,7 @@ func rotations() map[string]struct {
 func TestRotate(t *testing.T) {
 	for name, rotation := range rotations() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r, k := ceremonyRepo(t)
 			first := newReader(t, r.Place())
 			k.add(rotation.keys...)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sync/errgroup"
 
 	"tufboot/metadata"
 )
@@ -89,16 +90,38 @@ func (e *Edit) keptRoles(ctx context.Context, before, after *tuf.Metadata[tuf.Ta
 				k.bins = now
 			}
 			if !now.covers(old) {
-				for _, name := range children(role) {
-					if _, err := e.state.role(ctx, name, r.Name); err != nil {
-						return nil, err
-					}
+				if err := e.state.loadRoles(ctx, children(role), r.Name); err != nil {
+					return nil, err
 				}
 			}
 		}
 		kept = append(kept, k)
 	}
 	return kept, nil
+}
+
+// loadRoles loads roles that the same one delegates to, several at a time.
+func (st *state) loadRoles(ctx context.Context, names []string, parent string) error {
+	loaded := make([]*targetsRole, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i, name := range names {
+		if st.roles[name] == nil {
+			group.Go(func() (err error) {
+				loaded[i], err = st.loadRole(ctx, name, parent)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, role := range loaded {
+		if role != nil {
+			st.roles[role.name] = role
+		}
+	}
+	return nil
 }
 
 // keepRole marks a role, and its bins, to be signed again where they no longer
