@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -24,6 +25,9 @@ import (
 type VerifyOptions struct {
 	Options
 	Root []byte // the root to start from; nil: the repository's version 1
+	// MetadataOnly reads no target but channels and the manifests that these
+	// point to.
+	MetadataOnly bool
 	// Progress, if not nil, is told how many of all targets' bytes are done.
 	Progress func(done, total int64)
 }
@@ -32,7 +36,7 @@ type VerifyOptions struct {
 type Verified struct {
 	RootVersion int64    `json:"root_version"` // where the walk of roots ended
 	Targets     int      `json:"targets"`
-	Bytes       int64    `json:"bytes"`
+	Bytes       int64    `json:"bytes"` // of targets that were read and are right
 	Releases    int      `json:"releases"`
 	Channels    []string `json:"channels"`
 }
@@ -41,9 +45,9 @@ type Verified struct {
 // roots, loads timestamp, snapshot and targets at the time of the clock, and
 // finds every target through the delegations; then every target's length and
 // SHA-256 is checked, and that channels and manifests lead to targets that are
-// there. Errors are [InvalidError].
+// there. Errors are [InvalidError], or those of the store.
 func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Verified, error) {
-	v := &verifier{from: from, now: opts.Now, progress: opts.Progress}
+	v := &verifier{from: from, now: opts.Now, progress: opts.Progress, metadataOnly: opts.MetadataOnly}
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -64,13 +68,14 @@ func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Veri
 }
 
 type verifier struct {
-	from     storage.Reader
-	now      func() time.Time
-	progress func(done, total int64)
-	client   *updater.Updater
-	st       *state
-	entries  []entry
-	result   Verified
+	from         storage.Reader
+	now          func() time.Time
+	progress     func(done, total int64)
+	metadataOnly bool
+	client       *updater.Updater
+	st           *state
+	entries      []entry
+	result       Verified
 }
 
 // refresh runs go-tuf's updater over the repository.
@@ -130,6 +135,10 @@ func (v *verifier) checkTargets(ctx context.Context) error {
 		if err := v.find(t.Artifact); err != nil {
 			return err
 		}
+		v.result.Targets++
+		if v.metadataOnly {
+			continue
+		}
 		progress := func(done int64) {
 			if v.progress != nil {
 				v.progress(v.result.Bytes+done, total)
@@ -138,7 +147,6 @@ func (v *verifier) checkTargets(ctx context.Context) error {
 		if err := checkTarget(ctx, v.from, t.Artifact, progress); err != nil {
 			return err
 		}
-		v.result.Targets++
 		v.result.Bytes += t.Length
 	}
 	return nil
@@ -183,10 +191,13 @@ func (v *verifier) checkReleases(ctx context.Context) (*Verified, error) {
 	v.result.Channels = []string{}
 	for _, t := range v.entries {
 		if _, _, ok := manifestOf(t.Target); ok {
+			v.result.Releases++
+			if v.metadataOnly {
+				continue
+			}
 			if err := v.checkManifest(ctx, t.Target); err != nil {
 				return nil, err
 			}
-			v.result.Releases++
 		} else if isChannel(t.Target) {
 			name, err := v.checkChannel(ctx, t.Target)
 			if err != nil {
@@ -222,11 +233,19 @@ func (v *verifier) checkChannel(ctx context.Context, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	for arch, ref := range channel.Releases {
-		if got, _, err := v.st.target(ctx, ref.Target); err != nil {
-			return "", err
-		} else if got.SHA256 != string(ref.SHA256) {
-			return "", invalid("channel %s (%s): the signed target %s is not what the channel names", channel.Name, arch, ref.Target)
+	for arch, current := range channel.Releases {
+		for _, ref := range append(slices.Clone(channel.Steps[arch]), current) {
+			if got, _, err := v.st.target(ctx, ref.Target); err != nil {
+				return "", err
+			} else if got.SHA256 != string(ref.SHA256) {
+				return "", invalid("channel %s (%s): the signed target %s is not what the channel names", channel.Name, arch, ref.Target)
+			}
+			if !v.metadataOnly {
+				continue // every manifest is checked
+			}
+			if err := v.checkManifest(ctx, ref.Target); err != nil {
+				return "", err
+			}
 		}
 	}
 	return channel.Name, nil

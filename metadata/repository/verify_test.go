@@ -69,6 +69,19 @@ func TestVerifyCounts(t *testing.T) {
 	wantReason(t, err, "metadata-expired")
 }
 
+func TestVerifyMetadataOnly(t *testing.T) {
+	opts := VerifyOptions{MetadataOnly: true}
+	for name, right := range map[string]bool{"valid-newer": true, "bad-hash": true, "missing-target": true, "bad-hash-manifest": false, "manifest-mismatch": false} {
+		v, err := Verify(t.Context(), storage.NewFolder(filepath.Join(fixtures, name, "repository")), opts)
+		if (err == nil) != right {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (v.Bytes != 0 || v.Targets < 4 || v.Releases < 1) {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 func TestOpenRefusals(t *testing.T) {
 	_, err := Open(t.Context(), storage.NewFolder(t.TempDir()), Options{})
 	wantReason(t, err, ReasonNotRepository)
