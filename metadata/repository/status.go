@@ -37,6 +37,10 @@ type RoleStatus struct {
 	// Reachable says that there are as many keys that clients can verify, each
 	// counted once, as the threshold asks for.
 	Reachable bool `json:"reachable"`
+	// Paths are the patterns of the targets that are delegated to the role, and
+	// Terminating says that no role after it is asked for these.
+	Paths       []string `json:"paths,omitempty"`
+	Terminating bool     `json:"terminating,omitempty"`
 	// Bins is the number of hash bins that the role's targets are spread over.
 	Bins int `json:"bins,omitempty"`
 }
@@ -179,6 +183,9 @@ func (st *state) roleStatus(role liveRole, expires time.Time) (RoleStatus, error
 		ExpirySeconds: int64(policy.Expiry / time.Second), WindowSeconds: int64(policy.Window / time.Second),
 		Threshold: a.threshold, Reachable: len(a.distinct()) >= a.threshold,
 	}
+	if d := st.delegation(role); d != nil {
+		rs.Paths, rs.Terminating = d.Paths, d.Terminating
+	}
 	for _, id := range a.ids {
 		key := KeyStatus{ID: id}
 		if k := a.keys[id]; k != nil {
@@ -187,6 +194,19 @@ func (st *state) roleStatus(role liveRole, expires time.Time) (RoleStatus, error
 		rs.Keys = append(rs.Keys, key)
 	}
 	return rs, nil
+}
+
+// delegation returns how a role is delegated to by name, nil for others.
+func (st *state) delegation(role liveRole) *tuf.DelegatedRole {
+	parent := st.roles[role.parent]
+	if parent == nil || parent.md.Signed.Delegations == nil {
+		return nil
+	}
+	roles := parent.md.Signed.Delegations.Roles
+	if i := slices.IndexFunc(roles, func(r tuf.DelegatedRole) bool { return r.Name == role.name }); i >= 0 {
+		return &roles[i]
+	}
+	return nil
 }
 
 // distinct returns the keys of a role that can be used, by the public key itself:

@@ -74,10 +74,10 @@ func (s *Status) warnRole(st *state, role RoleStatus, add addWarning) {
 		if role.Threshold == 1 {
 			add(WarnRootThreshold, Root, "one root key alone can change every other key: whoever steals it owns all nodes; use a threshold of 2 or more")
 		}
-		switch {
-		case distinct == 1:
+		switch distinct {
+		case 1:
 			add(WarnRootKeys, Root, "there is one root key: with it lost, keys can never be changed again; add others")
-		case distinct == role.Threshold:
+		case role.Threshold:
 			add(WarnRootKeys, Root, "all %d root keys are needed to sign: with one of them lost, keys can never be changed again; add one more than the threshold", distinct)
 		}
 	}
@@ -99,10 +99,10 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%d days", d/day)
 	}
 	text := d.String()
-	if d >= time.Minute && d%time.Minute == 0 {
+	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}
-	if d >= time.Hour && d%time.Hour == 0 {
+	if strings.HasSuffix(text, "h0m") {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
