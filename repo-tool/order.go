@@ -19,7 +19,9 @@ func flagsFirst(app *cli.App, args []string) []string {
 		n := leadingFlags(flags, rest)
 		out, rest = append(out, rest[:n]...), rest[n:]
 		command := commandNamed(commands, rest)
-		if command == nil {
+		if command == nil && len(commands) > 0 {
+			return args // it is the command that is wrong
+		} else if command == nil {
 			break
 		}
 		out, rest = append(out, rest[0]), rest[1:]

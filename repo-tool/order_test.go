@@ -17,7 +17,7 @@ func TestFlagsFirst(t *testing.T) {
 		{"verify --root -x extra", "verify --root -x -- extra"},
 		{"verify a -- --repo", "verify -- a --repo"},
 		{"key generate a --out keys --name n", "key generate --out keys --name n -- a"},
-		{"nonsense --repo r", "--repo -- nonsense r"},
+		{"nonsense --repo r", "nonsense --repo r"},
 		{"verify --unknown value", "verify --unknown -- value"},
 		{"verify -", "verify -- -"},
 		{"verify --repo", "verify --repo"},
