@@ -187,6 +187,9 @@ func TestRotateCrash(t *testing.T) {
 func TestLostTimestampKey(t *testing.T) {
 	for name, gone := range map[string][]string{"timestamp": {"timestamp"}, "online keys": {"timestamp", "snapshot", "targets"}} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && len(gone) > 1 {
+				t.Skip("slow")
+			}
 			master, k := ceremonyRepo(t)
 			edits := make(map[string]RoleEdit)
 			for _, role := range gone {
