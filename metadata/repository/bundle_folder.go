@@ -37,7 +37,8 @@ func BundleFolder(ctx context.Context, from storage.Reader, dir string, opts Bun
 	if err := m.clear(ctx, c); err != nil {
 		return nil, err
 	}
-	// Locks and past states are of no use on a stick.
+	removeEmpty(filepath.Join(dir, metadata.TargetsDir))
+	// Locks are of no use on a stick.
 	if err := os.RemoveAll(filepath.Join(dir, storage.WorkDir)); err != nil {
 		return nil, err
 	}
@@ -140,6 +141,21 @@ func (m *mirror) clear(ctx context.Context, c *bundleContents) error {
 		}
 	}
 	return nil
+}
+
+// removeEmpty removes the folders in which no file is left. Others stay, and so
+// does what cannot be removed: an empty folder harms nobody.
+func removeEmpty(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			removeEmpty(filepath.Join(dir, entry.Name()))
+		}
+	}
+	os.Remove(dir)
 }
 
 // checkBundleFolder refuses a folder that holds anything but a bundle.
