@@ -43,7 +43,8 @@ type foreignRepo struct {
 	pretty     bool // indented
 	bare       bool // no length and hashes in snapshot and timestamp
 
-	plainTargets bool // targets lie under their plain names all the same
+	plainTargets bool     // targets lie under their plain names all the same
+	dropped      []string // what the snapshot does not list
 }
 
 // heldKeys are private keys in memory, by our own id for them.
@@ -180,6 +181,9 @@ func (r *foreignRepo) write() {
 		if !isTopLevel(role) || role == Targets {
 			meta[metaName(role)] = r.entry(role, r.writeRole(role))
 		}
+	}
+	for _, name := range r.dropped {
+		delete(meta, name)
 	}
 	r.signed[Timestamp]["meta"].(object)["snapshot.json"] = r.entry(Snapshot, r.writeRole(Snapshot))
 	r.writeRole(Timestamp)
