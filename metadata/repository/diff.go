@@ -61,7 +61,8 @@ type TargetDiff struct {
 
 // Compare returns what is different in to against from. Both are verified, but
 // for expiry. Roles that are the same on both sides are not read.
-func Compare(ctx context.Context, from, to storage.Reader) (*Diff, error) {
+func Compare(ctx context.Context, from, to storage.Reader) (_ *Diff, err error) {
+	defer recoverMalformed(&err)
 	a, err := load(ctx, from)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)

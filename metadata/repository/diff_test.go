@@ -33,8 +33,8 @@ func targetsOf(t *testing.T, from storage.Reader) map[string]string {
 	return sums
 }
 
-// seen puts the differences in targets together again.
-func seen(t *testing.T, d *Diff) map[string]string {
+// targetChanges puts the differences in targets together again.
+func targetChanges(t *testing.T, d *Diff) map[string]string {
 	t.Helper()
 	changes := make(map[string]string)
 	for _, r := range d.Releases {
@@ -124,7 +124,7 @@ func TestCompareTargets(t *testing.T) {
 					want[name] = Added
 				}
 			}
-			if got := seen(t, d); !maps.Equal(got, want) || d.Equal != (i == j) {
+			if got := targetChanges(t, d); !maps.Equal(got, want) || d.Equal != (i == j) {
 				t.Errorf("from state %d to %d: %d targets, want %d; equal %v", i, j, len(got), len(want), d.Equal)
 			}
 		}

@@ -105,7 +105,8 @@ func (r *Repository) Status(ctx context.Context) (*Status, error) {
 // ReadStatus returns the state of the repository in a place that can be read. It
 // takes no lock and needs no keys, and its cost does not grow with the number of
 // releases.
-func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (*Status, error) {
+func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_ *Status, err error) {
+	defer recoverMalformed(&err)
 	st, err := load(ctx, from)
 	if err != nil {
 		return nil, err

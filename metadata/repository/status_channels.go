@@ -24,7 +24,8 @@ type PublishedChannel struct {
 // ReadChannels returns the published channels, ordered by name. It looks into those
 // roles only that can sign channels, so that its cost does not grow with the
 // number of releases. A channel whose file is missing or wrong is among them.
-func ReadChannels(ctx context.Context, from storage.Reader) ([]PublishedChannel, error) {
+func ReadChannels(ctx context.Context, from storage.Reader) (_ []PublishedChannel, err error) {
+	defer recoverMalformed(&err)
 	st, err := load(ctx, from)
 	if err != nil {
 		return nil, err
