@@ -9,9 +9,9 @@ import (
 )
 
 // instructions returns a Dockerfile's instructions, continued lines joined.
-func instructions(t *testing.T) [][]string {
+func instructions(t *testing.T, path string) [][]string {
 	t.Helper()
-	text := regexp.MustCompile(`(?m)^\s*#.*\n`).ReplaceAllString(read(t, "../Dockerfile"), "")
+	text := regexp.MustCompile(`(?m)^\s*#.*\n`).ReplaceAllString(read(t, path), "")
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	var all [][]string
 	for line := range strings.Lines(text) {
@@ -23,7 +23,26 @@ func instructions(t *testing.T) [][]string {
 }
 
 func TestDockerfile(t *testing.T) {
-	all := instructions(t)
+	checkDockerfile(t, "../Dockerfile", "/usr/sbin/agent")
+}
+
+// The image of repo-tool is made in the same way, and does not run as root.
+func TestRepoToolDockerfile(t *testing.T) {
+	const path = "../repository/Dockerfile"
+	checkDockerfile(t, path, "/usr/bin/repo-tool")
+	if text := read(t, path); !strings.Contains(text, "CGO_ENABLED=0") || !strings.Contains(text, "-o /out/repo-tool ./repo-tool") || !strings.Contains(text, "\nUSER 65532:65532\n") {
+		t.Errorf("got %s", text)
+	}
+	if read(t, path+".dockerignore") != read(t, "../Dockerfile.dockerignore") {
+		t.Error("the two .dockerignore files differ")
+	}
+}
+
+// checkDockerfile wants an empty image with nothing but certificates and one
+// program.
+func checkDockerfile(t *testing.T, path, program string) {
+	t.Helper()
+	all := instructions(t, path)
 	last := -1
 	for i, f := range all {
 		switch f[0] {
@@ -54,13 +73,13 @@ func TestDockerfile(t *testing.T) {
 			copied = append(copied, f[len(f)-1])
 		}
 	}
-	want := []string{"/etc/ssl/certs/ca-certificates.crt", "/usr/sbin/agent"}
+	want := []string{"/etc/ssl/certs/ca-certificates.crt", program}
 	if !slices.Equal(copied, want) {
 		t.Errorf("the image holds %q, want %q", copied, want)
 	}
 	entry := slices.IndexFunc(final, func(f []string) bool { return f[0] == "ENTRYPOINT" })
-	if entry < 0 || strings.Join(final[entry][1:], "") != `["/usr/sbin/agent"]` {
-		t.Error("the entry point is not the agent, in exec form")
+	if entry < 0 || strings.Join(final[entry][1:], "") != `["`+program+`"]` {
+		t.Error("the entry point is not the program, in exec form")
 	}
 }
 

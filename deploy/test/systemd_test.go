@@ -18,8 +18,13 @@ type unit map[string][]string
 
 func readUnit(t *testing.T, name string) unit {
 	t.Helper()
+	return readUnitIn(t, unitDir, name)
+}
+
+func readUnitIn(t *testing.T, dir, name string) unit {
+	t.Helper()
 	u, section := unit{}, ""
-	for line := range strings.Lines(read(t, filepath.Join(unitDir, name))) {
+	for line := range strings.Lines(read(t, filepath.Join(dir, name))) {
 		line = strings.TrimSpace(line)
 		switch key, value, found := strings.Cut(line, "="); {
 		case line == "" || strings.HasPrefix(line, "#"):
