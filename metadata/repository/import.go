@@ -68,7 +68,7 @@ type importer struct {
 	repo   *Repository
 	from   *foreign
 	opts   ImportOptions
-	roots  [][]byte // the old chain: roots[0] is version 1
+	roots  rootRow // the old chain
 	old    *tuf.Metadata[tuf.RootType]
 	edit   *Edit
 	roles  []liveRole // the old targets roles
@@ -114,9 +114,14 @@ func (im *importer) run(ctx context.Context) (*Imported, error) {
 // load reads and verifies the old repository: every step of its roots, as
 // clients take them, and all that is published now.
 func (im *importer) load(ctx context.Context) error {
-	if err := im.loadRoots(ctx); err != nil {
+	if err := im.from.find(ctx); err != nil {
 		return err
 	}
+	var err error
+	if im.roots, err = im.roots.follow(ctx, im.from); err != nil {
+		return err
+	}
+	im.old = im.roots.newest()
 	im.from.consistent = im.old.Signed.ConsistentSnapshot
 	st, err := load(ctx, im.from)
 	if err != nil {
@@ -125,41 +130,6 @@ func (im *importer) load(ctx context.Context) error {
 	st.timestampInfo = storage.Info{} // there is none yet where we write
 	im.edit = im.repo.newEdit(st, nil)
 	return im.loadRoles(ctx)
-}
-
-func (im *importer) loadRoots(ctx context.Context) error {
-	if err := im.from.find(ctx); err != nil {
-		return err
-	}
-	for {
-		version := int64(len(im.roots) + 1)
-		data, _, err := storage.ReadFile(ctx, im.from, versionedFile(Root, version), maxMetadata)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		root, err := parse[tuf.RootType](data)
-		if err == nil && root.Signed.Version != version {
-			err = fmt.Errorf("it holds version %d", root.Signed.Version)
-		}
-		if err == nil {
-			err = vouches(root, root)
-		}
-		if err == nil && im.old != nil {
-			err = vouches(im.old, root)
-		}
-		if err != nil {
-			return invalid("root version %d: %w", version, err)
-		}
-		im.roots, im.old = append(im.roots, data), root
-	}
-}
-
-// vouches reports whether a root is signed as another one asks for.
-func vouches(by, root *tuf.Metadata[tuf.RootType]) (err error) {
-	defer recoverMalformed(&err)
-	return by.VerifyDelegate(Root, root)
 }
 
 // checkPlace refuses a place in use. What a cut-short import of the same
@@ -184,7 +154,7 @@ func (im *importer) checkPlace(ctx context.Context) error {
 			// Our own first root, of an import that ended just before its last
 			// write: nobody could use it, and it is signed again.
 			return store.Remove(ctx, name)
-		case !bytes.Equal(data, im.roots[i]):
+		case !bytes.Equal(data, im.roots[i].data):
 			return refuse(ReasonExists, advice, "there is another %s in %s already", name, store)
 		}
 	}
@@ -210,8 +180,8 @@ func (im *importer) oldMetadata(ctx context.Context) ([]file, error) {
 // names: new versions get higher numbers, and clients that hold the old state
 // can be tried.
 func (im *importer) copyMetadata(ctx context.Context, files []file) error {
-	for i, data := range im.roots {
-		files = append(files, file{versionedFile(Root, int64(i+1)), data})
+	for i, root := range im.roots {
+		files = append(files, file{versionedFile(Root, int64(i+1)), root.data})
 	}
 	for _, f := range files {
 		err := im.repo.store.Create(ctx, f.name, f.data)

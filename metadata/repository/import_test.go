@@ -295,3 +295,33 @@ func TestImportRehearses(t *testing.T) {
 		t.Error("it is published all the same")
 	}
 }
+
+// TestImportAfterEvent is the way for those who cannot bring the old root keys
+// together: an event gives the root another key, each holder signs it apart, and
+// then the new key alone is enough.
+func TestImportAfterEvent(t *testing.T) {
+	r := newForeign(t)
+	r.write()
+	r.addKey("mine")
+	old := newRepository(storage.NewFolder(r.dir), at(start))
+	e, err := old.Propose(t.Context(), ProposeOptions{Roles: map[string]RoleEdit{
+		Root: {Add: []crypto.PublicKey{r.private["mine"].Public()}, Threshold: 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, others := range [][]string{{"root-b", "mine"}, {"root-a", "mine"}, {"root-a", "root-b"}} {
+		if _, err := e.Sign(t.Context(), r.without(others...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := old.PublishEvent(t.Context(), e, r.keys); err != nil {
+		t.Fatal(err)
+	}
+	opts, _ := importOptions(t, r.without("root-a", "root-b"))
+	to := storage.NewFolder(t.TempDir())
+	if _, err := Import(t.Context(), r.store(), to, opts); err != nil {
+		t.Fatal(err)
+	}
+	(&follower{t: t, root: r.read("1.root.json"), cache: t.TempDir()}).mustRead(to, r.files)
+}

@@ -237,7 +237,7 @@ func (im *importer) signRoot(ctx context.Context) error {
 	}
 	if len(old) < before.threshold {
 		return refuse(ReasonNotEnoughKeys,
-			"bring them together for this step; where they cannot be, copy the repository with the tool that made it and change its root in an event: root propose, root sign by each holder, root publish",
+			"bring them together for this step; where they cannot be, first give the root keys that are here, in an event that each holder signs (root propose --add-key root=..., root sign, root publish), then import it",
 			"the old root asks for signatures by %d of its %d root keys, and %d are here", before.threshold, len(before.ids), len(old))
 	}
 	root := im.edit.state.root

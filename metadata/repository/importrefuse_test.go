@@ -38,10 +38,10 @@ func importRefusals() []importRefusal {
 			r.signed[Root]["roles"].(object)[Root] = object{"keyids": []string{"targets-a"}, "threshold": 1}
 			r.signers[Root] = []string{"targets-a"}
 			r.writeRoot()
-		}, reason: ReasonBadRepository, says: "root version 2"},
+		}, reason: ReasonBadRepository, says: "2.root.json is not signed by the keys of the version before"},
 		{name: "a root of another number", after: func(r *foreignRepo) {
 			r.put("metadata/2.root.json", r.sign(Root))
-		}, reason: ReasonBadRepository, says: "it holds version 1"},
+		}, reason: ReasonBadRepository, says: "holds version 1"},
 		{name: "wrong signer", spoil: func(r *foreignRepo) { r.signers[Snapshot] = []string{"targets-a"} }, reason: ReasonBadRepository},
 		{name: "wrong signer of a delegated role", spoil: func(r *foreignRepo) { r.signers["tools"] = []string{"targets-a"} }, reason: ReasonBadRepository},
 

@@ -4,6 +4,7 @@
 package interop
 
 import (
+	"crypto"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,12 +17,14 @@ import (
 )
 
 // TestClients lets every client read repositories with each type of key, from
-// root version 1 over a second one: a small one, and one whose role releases is
-// split into hash bins. A spoiled target must fail, or the test proves nothing.
+// root version 1 over a second one: a small one, whose channel stable has a key of
+// its own, and one whose role releases is split into hash bins. A spoiled target
+// must fail, or the test proves nothing.
 func TestClients(t *testing.T) {
 	clients := allClients(t)
 	for _, keyType := range []repository.KeyType{repository.Ed25519, repository.ECDSA, repository.RSA} {
 		small := newRepository(t, keyType)
+		small.ownKey(t, keyType)
 		small.publish(t, "1.0")
 		large := newRepository(t, keyType)
 		large.fill(t, 200)
@@ -97,8 +100,9 @@ func releaseFiles(version string) []string {
 // repo is a repository made by this project.
 type repo struct {
 	*repository.Repository
-	dir  string
-	keys repository.Signers
+	dir     string
+	keysDir string
+	keys    repository.Signers
 }
 
 // newRepository makes a repository whose root has three keys and needs two.
@@ -117,10 +121,35 @@ func newRepository(t *testing.T, keyType repository.KeyType) *repo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &repo{r, dir, keys}
+	return &repo{r, dir, keysDir, keys}
 }
 
 func (r *repo) root() string { return filepath.Join(r.dir, "metadata", "1.root.json") }
+
+// ownKey gives the channel stable a role and a key of its own.
+func (r *repo) ownKey(t *testing.T, keyType repository.KeyType) {
+	t.Helper()
+	file, err := repository.GenerateKeyFile(r.keysDir, "stable", keyType, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := repository.LoadPublicKey(file.PublicPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.keys, err = repository.OpenKeys([]string{r.keysDir}, nil); err != nil {
+		t.Fatal(err)
+	}
+	role := repository.ChannelRole("stable")
+	if _, err := r.ChangeKeys(t.Context(), repository.ProposeOptions{Roles: map[string]repository.RoleEdit{
+		role: {Add: []crypto.PublicKey{public}, Threshold: 1},
+	}}, r.keys); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, "metadata", "1."+role+".json")); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // publish adds a release, and then signs every role again, root included.
 func (r *repo) publish(t *testing.T, version string) {

@@ -63,7 +63,7 @@ func (o oldRepo) takeOver(t *testing.T) *repo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken := &repo{r, dir, keys}
+	taken := &repo{r, dir, newKeys, keys}
 	taken.publish(t, "1.0")
 	if _, err := repository.Verify(t.Context(), to, repository.VerifyOptions{}); err != nil {
 		t.Error(err)
