@@ -66,10 +66,10 @@ func runPrune(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.print(c, result, func(w io.Writer) { pruneText(w, result, v.now().Add(opts.Grace)) })
+	return v.print(c, result, func(w io.Writer) { pruneText(w, result, v.now(), opts.Grace) })
 }
 
-func pruneText(w io.Writer, r *repository.Pruned, later time.Time) {
+func pruneText(w io.Writer, r *repository.Pruned, now time.Time, grace time.Duration) {
 	if len(r.Releases) == 0 && len(r.Files) == 0 {
 		fmt.Fprintln(w, "nothing to do: everything is needed, or too new")
 		return
@@ -89,7 +89,7 @@ func pruneText(w io.Writer, r *repository.Pruned, later time.Time) {
 		}
 	}
 	fmt.Fprintf(w, "%s %d files, %d bytes\n", removed, len(r.Files), r.Bytes)
-	if len(r.Releases) > 0 {
-		fmt.Fprintf(w, "up to %d bytes more go with the first prune after %s\n", bytes, later.UTC().Format(time.RFC3339))
+	if len(r.Releases) > 0 && grace > 0 {
+		fmt.Fprintf(w, "up to %d bytes more go with the first prune after %s\n", bytes, now.Add(grace).UTC().Format(time.RFC3339))
 	}
 }

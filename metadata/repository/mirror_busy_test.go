@@ -42,9 +42,7 @@ func TestMirrorOvertaken(t *testing.T) {
 					}
 				}
 				to := newMemStore()
-				opts := mirrorAt(start.Add(time.Hour))
-				opts.Parallel = 1
-				memMirror(t, source, to, opts)
+				memMirror(t, source, to, mirrorAt(start.Add(time.Hour)))
 				newNode(t, to, start.Add(time.Hour)).sees("1", "2")
 				if !done {
 					return
@@ -83,7 +81,9 @@ func TestMirrorLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := newMemStore()
-	if result := memMirror(t, source, to, mirrorAt(start)); result.Targets != 3*releases {
+	opts := mirrorAt(start)
+	opts.Parallel = 0
+	if result := memMirror(t, source, to, opts); result.Targets != 3*releases {
 		t.Fatalf("got %+v", result)
 	}
 	memPublish(t, r, keys, "one-more")

@@ -25,8 +25,10 @@ func memMirror(t *testing.T, from storage.Reader, to storage.Store, opts MirrorO
 	return result
 }
 
+// mirrorAt are options for a time. One file at a time: hooks of a memStore are
+// then called in order.
 func mirrorAt(at time.Time) MirrorOptions {
-	return MirrorOptions{Options: Options{Now: func() time.Time { return at }}}
+	return MirrorOptions{Options: Options{Now: func() time.Time { return at }}, Parallel: 1}
 }
 
 func TestMirror(t *testing.T) {
@@ -92,7 +94,9 @@ func TestMirrorPlaces(t *testing.T) {
 		for destination, place := range tos {
 			t.Run(source+" to "+destination, func(t *testing.T) {
 				to := place()
-				if result := memMirror(t, from, to, mirrorAt(start)); result.Targets != 4 {
+				opts := mirrorAt(start)
+				opts.Parallel = 0
+				if result := memMirror(t, from, to, opts); result.Targets != 4 {
 					t.Errorf("got %+v", result)
 				}
 				newNode(t, to, start).sees("1")
@@ -150,7 +154,6 @@ func killMirror(t *testing.T, source, to *memStore, at int, done, old bool) (kil
 		n.sees("1")
 	}
 	opts := mirrorAt(start)
-	opts.Parallel = 1
 	if _, err := Mirror(t.Context(), source, to, opts); killed != errors.Is(err, errCrash) {
 		t.Fatalf("killed at write %d, and the error is %v", at, err)
 	}

@@ -36,6 +36,8 @@ type PruneOptions struct {
 	// DryRun changes nothing and needs no keys.
 	DryRun bool
 	Keys   Signers
+	// Parallel is how many files are removed at once; 0: 4.
+	Parallel int
 	// Progress, if not nil, is told how many of the files that go are removed. It
 	// is called by one goroutine at a time.
 	Progress func(done, total int64)
@@ -101,6 +103,9 @@ type PrunedFile struct {
 func (r *Repository) Prune(ctx context.Context, opts PruneOptions) (*Pruned, error) {
 	if opts.Keep < 0 || opts.Grace < 0 {
 		return nil, fmt.Errorf("prune: keep %d and grace %s cannot be negative", opts.Keep, opts.Grace)
+	}
+	if opts.Parallel <= 0 {
+		opts.Parallel = defaultParallel
 	}
 	p := &pruner{r: r, opts: opts, cutoff: r.clock().Add(-opts.Grace)}
 	p.result = Pruned{DryRun: opts.DryRun, Releases: []PrunedRelease{}, Files: []PrunedFile{}}
@@ -259,7 +264,7 @@ func (p *pruner) remove(ctx context.Context, names []string) error {
 	for _, name := range names {
 		jobs = append(jobs, func(ctx context.Context) error { return p.r.store.Remove(ctx, name) })
 	}
-	if err := inParallel(ctx, defaultParallel, jobs); err != nil {
+	if err := inParallel(ctx, p.opts.Parallel, jobs); err != nil {
 		return err
 	}
 	for _, name := range names {

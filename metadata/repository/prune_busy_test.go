@@ -124,7 +124,7 @@ func TestPruneKilled(t *testing.T) {
 			}
 			return nil
 		}
-		opts := PruneOptions{Keep: 1, Keys: keys} // no grace: all goes at once
+		opts := PruneOptions{Keep: 1, Keys: keys, Parallel: 1} // no grace: all goes at once
 		if _, err := r.Prune(t.Context(), opts); killed != errors.Is(err, errCrash) {
 			t.Fatalf("killed at %d, and the error is %v", at, err)
 		}
@@ -215,7 +215,7 @@ func TestPrunePublishedMeanwhile(t *testing.T) {
 			}
 			return nil
 		}
-		_, err := r.Prune(t.Context(), PruneOptions{Keys: keys, Grace: time.Hour})
+		_, err := r.Prune(t.Context(), PruneOptions{Keys: keys, Grace: time.Hour, Parallel: 1})
 		s.before = nil
 		if err != nil {
 			wantReason(t, err, ReasonConflict) // the publisher was faster
@@ -261,7 +261,7 @@ func TestPruneReused(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := r.Prune(t.Context(), PruneOptions{Grace: DefaultGrace, Keys: keys, FilesOnly: true})
+	_, err := r.Prune(t.Context(), PruneOptions{Grace: DefaultGrace, Keys: keys, FilesOnly: true, Parallel: 1})
 	if removed == "" {
 		t.Fatal("nothing was removed")
 	}
