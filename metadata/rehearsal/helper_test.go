@@ -33,6 +33,7 @@ type repo struct {
 	open  *repository.Repository
 	tried int    // counts rehearsals
 	hide  string // files that rehearsals are not shown, a pattern
+	fail  string // files that rehearsals cannot read, a pattern
 }
 
 // newRepo makes a repository every publication of which is rehearsed.
@@ -59,7 +60,7 @@ func (r *repo) options() repository.Options {
 		Rehearse: func(ctx context.Context, steps []storage.Reader, past []repository.Past) error {
 			r.tried++
 			for i, step := range steps {
-				steps[i] = &hiding{step, r.hide}
+				steps[i] = &failing{&hiding{step, r.hide}, r.fail}
 			}
 			return rehearsal.New(rehearsal.Options{Now: now})(ctx, steps, past)
 		},

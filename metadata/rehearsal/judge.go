@@ -77,6 +77,10 @@ func (r *rehearsal) judge(ctx context.Context, n *node, s *stage, v *visit, err 
 	if err == nil && s.want != nil {
 		err = s.differs(ctx, v)
 	}
+	if err == nil {
+		err = v.holds.goesBack(n.held)
+		n.held = v.holds
+	}
 	var store *storeError
 	switch {
 	case err == nil:

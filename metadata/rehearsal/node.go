@@ -22,6 +22,9 @@ type node struct {
 	name string // for people
 	root []byte // that it is built with
 	dir  string
+	// held is the most that it has held. Clients forget what was signed by a key
+	// that is gone, and people do not.
+	held holding
 }
 
 // visit is a node that has refreshed, and may be asked.

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,16 +27,20 @@ type Options struct {
 }
 
 // New returns the rehearsal of publications, for repository.Options. Its errors
-// are [*RefusalError] where a client would not go on, and else those of the
-// stores.
+// are [*RefusalError] where a client would not go on, and else
+// [*repository.UntriedError].
 func New(opts Options) repository.Rehearsal {
 	return func(ctx context.Context, steps []storage.Reader, past []repository.Past) error {
 		r, done, err := newRehearsal(opts)
-		if err != nil {
+		if err == nil {
+			defer done()
+			err = r.publication(ctx, steps, past)
+		}
+		var refusal *RefusalError
+		if err == nil || errors.As(err, &refusal) {
 			return err
 		}
-		defer done()
-		return r.publication(ctx, steps, past)
+		return &repository.UntriedError{Err: err}
 	}
 }
 
@@ -126,6 +131,7 @@ func (r *rehearsal) publication(ctx context.Context, steps []storage.Reader, pas
 		if _, err := n.put(ctx, stages[0].from, p); err != nil {
 			return err
 		}
+		n.held = n.holds()
 		nodes = append(nodes, n)
 	}
 	for _, s := range stages {
@@ -145,9 +151,8 @@ func (r *rehearsal) publication(ctx context.Context, steps []storage.Reader, pas
 // something.
 func (r *rehearsal) try(ctx context.Context, s *stage, nodes []*node) error {
 	type result struct {
-		before holding
-		visit  *visit
-		err    error
+		visit *visit
+		err   error
 	}
 	results := make([]result, len(nodes))
 	now := s.now
@@ -158,7 +163,6 @@ func (r *rehearsal) try(ctx context.Context, s *stage, nodes []*node) error {
 	group.Go(func() error { first = r.tryFirst(ctx, s, newNode(1), s.roots[0]); return nil })
 	for i, n := range nodes {
 		group.Go(func() error {
-			results[i].before = n.holds()
 			results[i].visit, results[i].err = n.refresh(ctx, s.from, now)
 			return nil
 		})
@@ -174,11 +178,6 @@ func (r *rehearsal) try(ctx context.Context, s *stage, nodes []*node) error {
 		}
 		if err := r.judge(ctx, n, s, v, err); err != nil {
 			return err
-		}
-		if v != nil {
-			if err := v.holds.goesBack(results[i].before); err != nil {
-				return r.refusal(n.name, s, err)
-			}
 		}
 	}
 	return nil

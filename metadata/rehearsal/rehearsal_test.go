@@ -15,6 +15,7 @@ import (
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"tufboot/metadata/client"
 	"tufboot/metadata/rehearsal"
 	"tufboot/metadata/repository"
 	"tufboot/metadata/storage"
@@ -174,8 +175,8 @@ func TestChannels(t *testing.T) {
 }
 
 // rotated returns the steps of a change of the timestamp key: the new root alone,
-// then with a timestamp signed by signer.
-func (r *repo) rotated(signer string) (root, last *overlay) {
+// then with a timestamp signed by signer, so many versions after the present one.
+func (r *repo) rotated(signer string, versions int64) (root, last *overlay) {
 	r.t.Helper()
 	md := published[tuf.RootType](r, "1.root.json")
 	md.Signed.Version++
@@ -184,7 +185,7 @@ func (r *repo) rotated(signer string) (root, last *overlay) {
 	root.files["metadata/2.root.json"] = sign(r, md, "root-1")
 	last = r.overlay()
 	ts := published[tuf.TimestampType](r, "timestamp.json")
-	ts.Signed.Version++
+	ts.Signed.Version += versions
 	last.files["metadata/timestamp.json"] = sign(r, ts, signer)
 	return root, root.then(last)
 }
@@ -194,11 +195,16 @@ func (r *repo) rotated(signer string) (root, last *overlay) {
 func TestRotation(t *testing.T) {
 	r := newRepo(t)
 	r.publishAll("1", "2")
-	root, last := r.rotated("snapshot")
+	root, last := r.rotated("snapshot", 1)
 	must(t, r.rehearse(root, last))
 	wantRefusal(t, r.rehearse(root), "under root version 2")
-	_, wrong := r.rotated("timestamp")
+	_, wrong := r.rotated("timestamp", 1)
 	wantRefusal(t, r.rehearse(root, wrong), "timestamp version 4 under root version 2")
+
+	// Clients forget what a key signed that is gone. What all hold must not go
+	// back all the same.
+	_, lower := r.rotated("snapshot", -1)
+	wantRefusal(t, r.rehearse(root, lower), "goes back from timestamp version 3 to 2")
 
 	// A root that the old root's keys did not sign.
 	md := published[tuf.RootType](r, "1.root.json")
@@ -243,13 +249,27 @@ func TestPut(t *testing.T) {
 func TestStoreFails(t *testing.T) {
 	r := newRepo(t)
 	r.publishAll("1")
-	for _, pattern := range []string{"metadata/timestamp.json", "metadata/*.snapshot.json", "targets/channels/*", "targets/releases/*/*/*.vmlinuz"} {
+	for _, pattern := range []string{"metadata/timestamp.json", "metadata/*.snapshot.json", "metadata/*.releases.json", "targets/channels/*", "targets/releases/*/*/*.vmlinuz"} {
 		failing := &failing{r.store(), pattern}
 		err := r.rehearse(failing)
 		var refusal *rehearsal.RefusalError
-		if !errors.Is(err, errStore) || errors.As(err, &refusal) {
+		var untried *repository.UntriedError
+		var network *client.NetworkError // which the client would try again, and again
+		if !errors.Is(err, errStore) || errors.As(err, &refusal) || !errors.As(err, &untried) || errors.As(err, &network) {
 			t.Errorf("%s: got %v", pattern, err)
 		}
+	}
+}
+
+// TestStoreFailsWhilePublishing is told as what it is.
+func TestStoreFailsWhilePublishing(t *testing.T) {
+	r := newRepo(t)
+	r.publishAll("1")
+	r.fail = "metadata/*.snapshot.json"
+	err := r.publish("2", "stable")
+	var refused *repository.RefusedError
+	if !errors.Is(err, errStore) || errors.As(err, &refused) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -273,4 +293,18 @@ func (f *failing) Stat(ctx context.Context, name string) (storage.Info, error) {
 		return storage.Info{}, errStore
 	}
 	return f.Reader.Stat(ctx, name)
+}
+
+// TestExpiredBefore: while root has expired, and its keys are not at hand, the
+// machine that refreshes goes on. Nothing else is forgiven meanwhile.
+func TestExpiredBefore(t *testing.T) {
+	r := newRepo(t)
+	r.publishAll("1", "2")
+	r.now = start.AddDate(1, 1, 0)
+	expired := func(s *tuf.TimestampType) { s.Expires = r.now.AddDate(0, 0, 14) }
+	snapshot := func(s *tuf.SnapshotType) { s.Expires = r.now.AddDate(0, 1, 0) }
+	must(t, r.rehearse(r.next(snapshot, expired)))
+	lower := r.next(snapshot, func(s *tuf.TimestampType) { expired(s); s.Version -= 2 })
+	wantRefusal(t, r.rehearse(lower), "holds timestamp version 3", "must be >= 3")
+	wantRefusal(t, r.rehearse(r.next(func(s *tuf.SnapshotType) { snapshot(s); delete(s.Meta, "releases.json") }, expired)), "releases.json")
 }

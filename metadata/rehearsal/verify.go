@@ -129,15 +129,9 @@ func (r *rehearsal) verifyFrom(ctx context.Context, s *stage, past repository.Pa
 	if complete, err = n.get(ctx, s.from, past, channels); err != nil {
 		return complete, err
 	}
-	before := n.holds()
+	n.held = n.holds()
 	v, err := n.look(ctx, s.from, s.now, channels, false)
-	if err := r.judge(ctx, n, s, v, err); err != nil || v == nil {
-		return complete, err
-	}
-	if err := v.holds.goesBack(before); err != nil {
-		return complete, r.refusal(n.name, s, err)
-	}
-	return complete, nil
+	return complete, r.judge(ctx, n, s, v, err)
 }
 
 // get lets the node get to a past state by itself, and resolve the channels

@@ -123,8 +123,16 @@ func history(ctx context.Context, s interface {
 
 // Rehearsal tries a change before it is published. steps are what readers will
 // see, one after the other, the last of them for good; past are states that
-// clients may hold, the newest first. An error stops the publication.
+// clients may hold, the newest first. An error stops the publication: it says
+// why clients would refuse it, or is an [UntriedError].
 type Rehearsal func(ctx context.Context, steps []storage.Reader, past []Past) error
+
+// UntriedError says that a rehearsal could not be carried out, because the store
+// or this machine failed, and nothing about the publication.
+type UntriedError struct{ Err error }
+
+func (e *UntriedError) Error() string { return "try what is about to be published: " + e.Err.Error() }
+func (e *UntriedError) Unwrap() error { return e.Err }
 
 // rehearsedStates is how many past states are tried.
 const rehearsedStates = 5
@@ -163,11 +171,13 @@ func (e *Edit) rehearse(ctx context.Context, files []file) error {
 			steps = append(steps, &preview{e.repo.store, step})
 		}
 	}
-	if err := e.repo.rehearse(ctx, steps, past); err != nil {
-		return refuse(ReasonRegression, "nothing was published; if the repository was restored from a copy, publish from the newest one",
-			"clients would refuse what is about to be published: %w", err)
+	err := e.repo.rehearse(ctx, steps, past)
+	var untried *UntriedError
+	if err == nil || errors.As(err, &untried) {
+		return err
 	}
-	return nil
+	return refuse(ReasonRegression, "nothing was published; if the repository was restored from a copy, publish from the newest one",
+		"clients would refuse what is about to be published: %w", err)
 }
 
 // preview is a store with files on top that are not written yet.
