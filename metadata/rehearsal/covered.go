@@ -88,18 +88,18 @@ func (a asks) covers(b asks, root int64) bool {
 	return true
 }
 
-// uncovered returns the past states that have to be tried: all that no newer one
-// of them covers.
+// uncovered returns the past states that have to be tried besides the first: all
+// that no newer one of them covers.
 func uncovered(ctx context.Context, stages []*stage, past []repository.Past) ([]repository.Past, error) {
 	roots := int64(len(stages[0].roots))
 	for _, s := range stages {
 		if int64(len(s.roots)) != roots {
-			return past, nil // a new root may change what each of them is worth
+			return past[1:], nil // a new root may change what each of them is worth
 		}
 	}
 	var tried []repository.Past
 	var covering []asks
-	for _, p := range past {
+	for i, p := range past {
 		a, err := readAsks(ctx, stages[0].from, p)
 		if err != nil {
 			return nil, err
@@ -108,8 +108,12 @@ func uncovered(ctx context.Context, stages []*stage, past []repository.Past) ([]
 		for _, c := range covering {
 			covered = covered || c.covers(a, roots)
 		}
-		if !covered {
-			tried, covering = append(tried, p), append(covering, a)
+		if covered {
+			continue
+		}
+		covering = append(covering, a)
+		if i > 0 {
+			tried = append(tried, p)
 		}
 	}
 	return tried, nil

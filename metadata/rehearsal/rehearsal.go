@@ -1,20 +1,15 @@
 package rehearsal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"tufboot/metadata/repository"
 	"tufboot/metadata/storage"
@@ -89,8 +84,15 @@ func newRehearsal(opts Options) (_ *rehearsal, done func(), err error) {
 // scratch makes the folder for the nodes' folders: in memory where there is such
 // a place, because a client forces each file to the device.
 func scratch() (string, error) {
-	const name = "tufboot-rehearsal-"
-	if dir, err := os.MkdirTemp("/dev/shm", name); err == nil {
+	const memory, name, stale = "/dev/shm", "tufboot-rehearsal-", time.Hour
+	// What a run left that was killed takes up memory.
+	left, _ := filepath.Glob(filepath.Join(memory, name+"*"))
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > stale {
+			_ = os.RemoveAll(dir) // somebody else's, perhaps
+		}
+	}
+	if dir, err := os.MkdirTemp(memory, name); err == nil {
 		return dir, nil
 	}
 	return os.MkdirTemp("", name)
@@ -100,123 +102,6 @@ func scratch() (string, error) {
 func (r *rehearsal) node(name string, root []byte) (*node, func()) {
 	dir := filepath.Join(r.dir, strconv.FormatInt(r.nodes.Add(1), 10))
 	return &node{name: name, root: root, dir: dir}, func() { os.RemoveAll(dir) }
-}
-
-// publication tries the steps of a publication.
-func (r *rehearsal) publication(ctx context.Context, steps []storage.Reader, past []repository.Past) error {
-	r.useClock(past)
-	var stages []*stage
-	for i, from := range steps {
-		s, err := newStage(ctx, from, r.now)
-		if err != nil {
-			return err
-		}
-		s.passing = i < len(steps)-1 && len(past) > 0 && bytes.Equal(s.timestamp, past[0].Timestamp)
-		stages = append(stages, s)
-	}
-	// What the older roots lead to was tried when the newest was published.
-	newRoot := true
-	if len(stages) > 0 && len(past) > 0 {
-		newRoot = int64(len(stages[len(stages)-1].roots)) != past[0].Root
-		r.before = sync.OnceValues(func() (*outcome, error) { return r.lookBefore(ctx, stages[0], past[0]) })
-		var err error
-		if past, err = uncovered(ctx, stages, past); err != nil {
-			return err
-		}
-	}
-	var nodes []*node
-	for _, p := range past {
-		n, remove := r.node(nameOf(p), stages[0].roots[0])
-		defer remove()
-		if _, err := n.put(ctx, stages[0].from, p); err != nil {
-			return err
-		}
-		n.held = n.holds()
-		nodes = append(nodes, n)
-	}
-	for _, s := range stages {
-		if err := r.try(ctx, s, nodes); err != nil {
-			return err
-		}
-		if newRoot {
-			if err := r.tryRoots(ctx, s); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// try lets a new node look at a stage, and at the same time nodes that hold
-// something.
-func (r *rehearsal) try(ctx context.Context, s *stage, nodes []*node) error {
-	type result struct {
-		visit *visit
-		err   error
-	}
-	results := make([]result, len(nodes))
-	now := s.now
-	var first error
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	group.Go(func() error { _, _ = s.channels(); return nil }) // needed soon
-	group.Go(func() error { first = r.tryFirst(ctx, s, newNode(1), s.roots[0]); return nil })
-	for i, n := range nodes {
-		group.Go(func() error {
-			results[i].visit, results[i].err = n.refresh(ctx, s.from, now)
-			return nil
-		})
-	}
-	_ = group.Wait() // of which none fails
-	if first != nil {
-		return first
-	}
-	for i, n := range nodes {
-		v, err := results[i].visit, results[i].err
-		if isExpired(err) && !s.now.Equal(now) {
-			v, err = n.refresh(ctx, s.from, s.now)
-		}
-		if err := r.judge(ctx, n, s, v, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tryRoots lets new nodes look at a stage, one from each root but the first.
-func (r *rehearsal) tryRoots(ctx context.Context, s *stage) error {
-	if s.want == nil {
-		return nil
-	}
-	errs := make([]error, len(s.roots))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := 1; i < len(s.roots); i++ {
-		group.Go(func() error {
-			n, remove := r.node(newNode(i+1), s.roots[i])
-			defer remove()
-			v, err := n.refresh(ctx, s.from, s.now)
-			errs[i] = r.judge(ctx, n, s, v, err)
-			return nil
-		})
-	}
-	_ = group.Wait() // of which none fails
-	return firstOf(errs)
-}
-
-func firstOf(errs []error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func newNode(root int) string { return fmt.Sprintf("a new node with root version %d", root) }
-
-func nameOf(p repository.Past) string {
-	return fmt.Sprintf("a node that holds timestamp version %d (published until %s)", p.Version(), p.Until.UTC().Format(time.RFC3339))
 }
 
 // useClock sets the time to the latest that is known to have passed: the nodes'
