@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
@@ -256,6 +257,7 @@ func TestImportCrash(t *testing.T) {
 		to := storage.NewFolder(dir)
 		_, err := to.Stat(t.Context(), timestampFile)
 		done := err == nil
+		opts.Options = at(start.Add(time.Hour)) // what is signed now is not what was signed then
 		_, err = Import(t.Context(), r.store(), to, opts)
 		if done {
 			wantReason(t, err, ReasonExists)
