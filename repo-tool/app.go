@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -131,14 +135,17 @@ func commonFlags() []cli.Flag {
 		// Signing with a false date makes metadata that is expired or valid
 		// for too long. It exists for fixtures.
 		&cli.TimestampFlag{Name: "unsafe-now", Hidden: true, Layout: time.RFC3339},
+		// So does a repository that clients refuse.
+		&cli.BoolFlag{Name: "unsafe-no-rehearsal", Hidden: true},
 	}
 }
 
 // common are the values of commonFlags.
 type common struct {
-	json   bool
-	logger *slog.Logger
-	now    func() time.Time
+	unrehearsed bool
+	json        bool
+	logger      *slog.Logger
+	now         func() time.Time
 }
 
 func commonOf(c *cli.Context) (common, error) {
@@ -156,6 +163,9 @@ func commonOf(c *cli.Context) (common, error) {
 		if s := ctx.String("log-format"); s != "" && format == "text" {
 			format = s
 		}
+		if ctx.Bool("unsafe-no-rehearsal") {
+			v.unrehearsed = true
+		}
 		if t := ctx.Timestamp("unsafe-now"); t != nil {
 			v.now = func() time.Time { return *t }
 		}
@@ -168,10 +178,11 @@ func commonOf(c *cli.Context) (common, error) {
 // options are those of every command. What a command is about to publish is
 // tried with the real client first.
 func (v common) options() repository.Options {
-	return repository.Options{
-		Now: v.now, Logger: v.logger,
-		Rehearse: rehearsal.New(rehearsal.Options{Now: v.now, Logger: v.logger}),
+	opts := repository.Options{Now: v.now, Logger: v.logger}
+	if !v.unrehearsed {
+		opts.Rehearse = rehearsal.New(rehearsal.Options{Now: v.now, Logger: v.logger})
 	}
+	return opts
 }
 
 // print shows a result: as JSON, or with text.
@@ -207,7 +218,29 @@ func openRepo(c *cli.Context, v common) (*repository.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return repository.Open(c.Context, store, v.options())
+	opts := v.options()
+	if opts.Pinned, err = pinnedRoots(c.StringSlice("keys")); err != nil {
+		return nil, err
+	}
+	return repository.Open(c.Context, store, opts)
+}
+
+// pinnedFile lies beside keys and says which repository they are for.
+const pinnedFile = "root.json"
+
+// pinnedRoots returns the roots in the folders of keys.
+func pinnedRoots(dirs []string) ([][]byte, error) {
+	var roots [][]byte
+	for _, dir := range dirs {
+		data, err := os.ReadFile(filepath.Join(dir, pinnedFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("the root that the keys belong to: %w", err)
+		}
+		roots = append(roots, data)
+	}
+	return roots, nil
 }
 
 // keysFlags are the flags of commands that sign.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tufboot/internal/atomicfile"
 	"tufboot/internal/console"
 	"tufboot/metadata"
 	"tufboot/metadata/repository"
@@ -127,6 +129,9 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 	}); err != nil {
 		return nil, err
 	}
+	if err := pinRoot(c.Context, dir, store); err != nil {
+		return nil, err
+	}
 	if err := repository.FinishKeys(dir); err != nil {
 		return nil, err
 	}
@@ -138,6 +143,17 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 		}
 	}
 	return result, nil
+}
+
+// pinRoot puts the repository's first root beside its keys: they sign for no
+// other repository from then on.
+func pinRoot(ctx context.Context, dir string, store storage.Store) error {
+	const maxRoot = 1 << 20
+	root, _, err := storage.ReadFile(ctx, store, metadata.MetadataDir+"/1.root.json", maxRoot)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, pinnedFile), root, 0o644)
 }
 
 // roleKeys parses the values of --role-keys.

@@ -61,7 +61,16 @@ func publishEvent(c *cli.Context, v common, event *repository.Event, keys reposi
 		if err != nil {
 			return nil, err
 		}
-		return repository.CreateFromEvent(c.Context, store, event, keys, v.options())
+		result, err := repository.CreateFromEvent(c.Context, store, event, keys, v.options())
+		if err != nil {
+			return nil, err
+		}
+		for _, dir := range c.StringSlice("keys") {
+			if err := pinRoot(c.Context, dir, store); err != nil {
+				return nil, err
+			}
+		}
+		return result, nil
 	}
 	repo, err := openRepo(c, v)
 	if err != nil {

@@ -58,7 +58,7 @@ func (r *Repo) Refresh(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	_, err := r.lab.repoTool(ctx, "--unsafe-now", now.UTC().Format(time.RFC3339),
+	_, err := r.lab.repoTool(ctx, "--unsafe-no-rehearsal", "--unsafe-now", now.UTC().Format(time.RFC3339),
 		"refresh", "--all", "--repo", r.Dir, "--keys", online)
 	return err
 }

@@ -41,9 +41,13 @@ func TestClocksAndCopies(t *testing.T) {
 			}
 			return s.publish("4.0", today)
 		}, 0, "", "4.0"},
+		{"an older copy of the metadata is restored, and published to", func(s *shop) error {
+			s.restore("metadata")
+			return s.publish("3.0", today)
+		}, 3, repository.ReasonRegression, client.ReasonRollback},
 		// Nothing here remembers then, but nodes do.
 		{"an older copy of everything is restored, and published to", func(s *shop) error {
-			s.restore()
+			s.restore("metadata", ".tufboot")
 			return s.publish("3.0", today)
 		}, 0, "", client.ReasonRollback},
 	} {
@@ -117,11 +121,13 @@ func (s *shop) publish(version string, now time.Time) error {
 	return err
 }
 
-// restore puts the older copy back.
-func (s *shop) restore() {
+// restore puts folders of the older copy back.
+func (s *shop) restore(folders ...string) {
 	s.Helper()
-	s.must(os.RemoveAll(s.dir))
-	s.must(os.CopyFS(s.dir, os.DirFS(s.older)))
+	for _, folder := range folders {
+		s.must(os.RemoveAll(filepath.Join(s.dir, folder)))
+		s.must(os.CopyFS(filepath.Join(s.dir, folder), os.DirFS(filepath.Join(s.older, folder))))
+	}
 }
 
 // read returns the version that the node reads, or the reason why it reads none.

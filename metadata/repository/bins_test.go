@@ -44,6 +44,9 @@ func TestGrow(t *testing.T) {
 
 // TestGrowCrash cuts the split at every write.
 func TestGrowCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("dozens of writes, each cut in three ways; run without -short")
+	}
 	var r *Repository
 	var keys *KeyDir
 	var old *reader
@@ -100,4 +103,19 @@ func binsOf(t *testing.T, r *Repository) int {
 		}
 	}
 	return 0
+}
+
+// TestManyBins is a repository whose signers say that there are four billion hash
+// bins: nothing may list their names.
+func TestManyBins(t *testing.T) {
+	for _, bits := range []int{15, 24, 32} {
+		r := newForeign(t)
+		r.bins(bits)
+		r.write()
+		for name, err := range map[string]error{"verify": r.verify(t.Context()), "status": r.status(t.Context()), "publish": r.publish(t.Context())} {
+			if answer(err) != bad {
+				t.Errorf("%d bits: %s: %v", bits, name, err)
+			}
+		}
+	}
 }

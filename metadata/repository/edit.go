@@ -46,7 +46,10 @@ func (r *Repository) Edit(ctx context.Context) (*Edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := load(ctx, r.store)
+	var st *state
+	if err = r.checkPinned(ctx); err == nil {
+		st, err = load(ctx, r.store)
+	}
 	if err != nil {
 		unlock()
 		return nil, err

@@ -22,6 +22,7 @@ const (
 	ReasonRegression    = "clients-would-refuse" // a client that is up to date could not go on
 	ReasonNoRelease     = "no-such-release"      // not in the repository, or not in the channel
 	ReasonNoPath        = "no-update-path"       // nodes could not get to the release
+	ReasonWrongRoot     = "wrong-root"           // it is not the repository that the keys belong to
 	ReasonBadRepository = "invalid-repository"   // what is published does not verify
 )
 

@@ -41,6 +41,9 @@ func (r *Repository) PublishEvent(ctx context.Context, ev *Event, keys Signers) 
 		return nil, err
 	}
 	defer unlock()
+	if err := r.checkPinned(ctx); err != nil {
+		return nil, err
+	}
 	e, err := r.startPublication(ctx, ev)
 	if err != nil {
 		return nil, err

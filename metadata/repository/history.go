@@ -54,7 +54,9 @@ func (e *Edit) remember(ctx context.Context) error {
 	if err := e.repo.store.Remove(ctx, name); err != nil {
 		return err
 	}
-	if err := e.repo.store.Create(ctx, name, data); err != nil {
+	// Where no lock keeps two publishers apart, the other one may have written
+	// the same state down just now; which of the two wins shows later.
+	if err := e.repo.store.Create(ctx, name, data); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if version <= maxHistory {
@@ -143,13 +145,17 @@ func (e *Edit) rehearse(ctx context.Context, files []file) error {
 	}
 	var past []Past
 	if e.published != nil {
-		now, _, err := e.now()
+		now, version, err := e.now()
 		if err != nil {
 			return err
 		}
 		older, err := history(ctx, e.repo.store, rehearsedStates-1)
 		if err != nil {
 			return err
+		}
+		if len(older) > 0 && older[0].Version() > version {
+			return refuse(ReasonRegression, "publish from the newest copy of the repository",
+				"timestamp version %d is published, and version %d was before: the metadata was restored from an older copy", version, older[0].Version())
 		}
 		past = append([]Past{now}, older...)
 	}

@@ -1,11 +1,15 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"time"
+
+	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"tufboot/metadata/storage"
 )
@@ -14,6 +18,10 @@ import (
 type Options struct {
 	Now    func() time.Time // the clock; nil: time.Now
 	Logger *slog.Logger     // what is written and why; nil: nowhere
+	// Pinned are roots that the repository must hold, byte for byte. Without one,
+	// whoever can replace the whole repository by one of his own could have that
+	// signed with our keys.
+	Pinned [][]byte
 	// Rehearse, unless nil, tries what a command is about to publish, as clients
 	// will see it; an error stops the command before readers see anything.
 	Rehearse Rehearsal
@@ -26,6 +34,7 @@ type Repository struct {
 	now      func() time.Time
 	logger   *slog.Logger
 	rehearse Rehearsal
+	pinned   [][]byte
 }
 
 // Open returns the repository in a store, after checking that there is one. What
@@ -41,7 +50,7 @@ func Open(ctx context.Context, store storage.Store, opts Options) (*Repository, 
 }
 
 func newRepository(store storage.Store, opts Options) *Repository {
-	r := &Repository{store: store, now: opts.Now, logger: opts.Logger, rehearse: opts.Rehearse}
+	r := &Repository{store: store, now: opts.Now, logger: opts.Logger, rehearse: opts.Rehearse, pinned: opts.Pinned}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -66,4 +75,24 @@ func (r *Repository) lock(ctx context.Context) (func(), error) {
 			"repository %s: %w", r.store, err)
 	}
 	return unlock, err
+}
+
+// checkPinned compares the repository with the roots that the caller knows.
+func (r *Repository) checkPinned(ctx context.Context) error {
+	for _, data := range r.pinned {
+		root, err := parse[tuf.RootType](data)
+		if err != nil {
+			return fmt.Errorf("the root that the keys belong to: %w", err)
+		}
+		name := versionedFile(Root, root.Signed.Version)
+		there, _, err := storage.ReadFile(ctx, r.store, name, maxMetadata)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if !bytes.Equal(there, data) {
+			return &InvalidError{Reason: ReasonWrongRoot, Err: fmt.Errorf(
+				"%s in %s is not the root.json that lies beside the keys: this is another repository, or somebody has put one of his own in its place; nothing was signed", name, r.store)}
+		}
+	}
+	return nil
 }

@@ -239,6 +239,9 @@ func parse[T tuf.Roles](data []byte) (_ *tuf.Metadata[T], err error) {
 	if got, want := typeOf(md); got != want {
 		return nil, fmt.Errorf("it is of type %q, not %q", got, want)
 	}
+	if err := checkBins(md); err != nil {
+		return nil, err
+	}
 	seen := make(map[string]bool)
 	for _, sig := range md.Signatures {
 		if seen[sig.KeyID] {
@@ -247,6 +250,22 @@ func parse[T tuf.Roles](data []byte) (_ *tuf.Metadata[T], err error) {
 		seen[sig.KeyID] = true
 	}
 	return md, nil
+}
+
+// maxBinBits bounds the hash bins that somebody can make us list: go-tuf takes up
+// to 2^32 of them.
+const maxBinBits = 14
+
+// checkBins refuses a targets role that delegates to too many hash bins.
+func checkBins(md any) error {
+	t, ok := md.(*tuf.Metadata[tuf.TargetsType])
+	if !ok || t.Signed.Delegations == nil || t.Signed.Delegations.SuccinctRoles == nil {
+		return nil
+	}
+	if bits := t.Signed.Delegations.SuccinctRoles.BitLength; bits < 1 || bits > maxBinBits {
+		return fmt.Errorf("it delegates to 2^%d hash bins, and at most 2^%d are read", bits, maxBinBits)
+	}
+	return nil
 }
 
 // typeOf returns the type that metadata claims, and the one that it must have.

@@ -104,6 +104,9 @@ func (v *verifier) refresh(ctx context.Context, root []byte) (err error) {
 		return clientError(err)
 	}
 	set := v.client.GetTrustedMetadataSet()
+	if err := checkBins(set.Targets[Targets]); err != nil {
+		return invalid("targets: %w", err)
+	}
 	v.st = &state{
 		from: v.from, root: set.Root, timestamp: set.Timestamp, snapshot: set.Snapshot,
 		roles: map[string]*targetsRole{Targets: {Targets, Root, set.Targets[Targets]}},
