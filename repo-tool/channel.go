@@ -125,8 +125,8 @@ func runChannelRollout(c *cli.Context) error {
 		return err
 	}
 	given := 0
-	for _, flag := range []string{"pause", "finish", "waves"} {
-		if c.IsSet(flag) {
+	for _, is := range []bool{c.Bool("pause"), c.Bool("finish"), c.String("waves") != ""} {
+		if is {
 			given++
 		}
 	}

@@ -46,7 +46,7 @@ func pointingFlags() []cli.Flag {
 		rolloutFlag(),
 		&cli.StringFlag{Name: "minimum", Usage: "nodes below version `V` are not updated to it directly, but go through what the channel pointed to before"},
 		&cli.StringSliceFlag{Name: "step", Usage: "another version `V` for nodes below the minimum to go through"},
-		&cli.BoolFlag{Name: "move-channel", Usage: "point the channel to it also if that is a lower version or was published before"},
+		&cli.BoolFlag{Name: "move-channel", Usage: "point the channel to it also if it is a lower version, was published before, or was withdrawn"},
 	}
 }
 
@@ -144,6 +144,8 @@ func channelText(w io.Writer, r *repository.ChannelChange) {
 	}
 	for _, p := range r.Pointers {
 		switch {
+		case p.To == "" && p.From == "":
+			continue
 		case p.To == "":
 			fmt.Fprintf(w, "channel %s (%s): %s is taken back; it points to nothing\n", r.Channel, p.Arch, p.From)
 		case p.From == p.To:

@@ -89,6 +89,9 @@ func runPublish(c *cli.Context) error {
 	if opts.Pointing, err = pointingOf(c); err != nil {
 		return err
 	}
+	if p := opts.Pointing; opts.Channel == "" && (p.Rollout != nil || p.Minimum != "" || p.Steps != nil) {
+		return console.Usagef("publish: --rollout, --minimum and --step say how a channel points to the release: name the channel")
+	}
 	keys, err := openKeys(c)
 	if err != nil {
 		return err

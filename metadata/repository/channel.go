@@ -25,27 +25,64 @@ type Pointing struct {
 }
 
 // point points a channel to a release for one architecture and writes down what
-// it pointed to before. changed is false if it points there already, like that.
+// it pointed to before. changed is false if it points there already: how its
+// nodes get there is then steered by Rollout, so that a job that runs twice
+// neither finishes a rollout nor starts it anew.
 func (e *Edit) point(ctx context.Context, channel *metadata.Channel, arch string, ref metadata.ReleaseRef, p Pointing) (changed bool, err error) {
-	ref.Minimum, ref.Rollout = p.Minimum, e.rollout(p.Rollout)
 	old, has := channel.Releases[arch]
-	if has && old.SHA256 == ref.SHA256 && p.Rollout == nil && p.Minimum == old.Minimum && len(p.Steps) == 0 {
-		return false, nil // also while its rollout goes on
+	if has && old.SHA256 == ref.SHA256 {
+		return false, samePointing(channel, old, p)
 	}
-	if has && !p.Back && metadata.CompareVersions(ref.Version, old.Version) < 0 {
-		return false, refuse(ReasonChannelMoved, "to take a release back use withdraw; to point the channel to a lower version all the same, add --move-channel; note that 1.5.0~rc1 is below 1.5.0, and 1.5.0-rc1 is above it",
-			"channel %s points to %s for %s, which is above %s", channel.Name, old.Version, arch, ref.Version)
+	if err := checkPointing(channel, arch, ref, p); err != nil {
+		return false, err
 	}
+	ref.Minimum, ref.Rollout = p.Minimum, e.rollout(p.Rollout)
 	steps, err := e.steps(ctx, channel, arch, ref, p.Steps)
 	if err != nil {
 		return false, err
 	}
-	if has && old.SHA256 != ref.SHA256 {
+	if has {
 		e.rememberPointer(channel, arch, old, false)
 	}
 	setSteps(channel, arch, steps)
 	channel.Releases[arch] = ref
 	return true, reachable(channel, arch)
+}
+
+// samePointing refuses to change by the way how the nodes of a channel get to the
+// release that it points to.
+func samePointing(channel *metadata.Channel, old metadata.ReleaseRef, p Pointing) error {
+	var waves []metadata.Wave
+	if old.Rollout != nil {
+		waves = old.Rollout.Waves
+	}
+	if p.Rollout != nil && !slices.Equal(p.Rollout, waves) || p.Minimum != "" && p.Minimum != old.Minimum {
+		return refuse(ReasonChannelMoved, "steer its rollout with: channel rollout; another minimum needs another release",
+			"channel %s points to %s already, with another rollout or minimum", channel.Name, old.Version)
+	}
+	return nil
+}
+
+// checkPointing refuses what nobody wants by mistake: a lower version, or a
+// release that was taken back.
+func checkPointing(channel *metadata.Channel, arch string, ref metadata.ReleaseRef, p Pointing) error {
+	if p.Back {
+		return nil
+	}
+	if old, has := channel.Releases[arch]; has && metadata.CompareVersions(ref.Version, old.Version) < 0 {
+		return refuse(ReasonChannelMoved, "to take a release back use withdraw; to point the channel to a lower version all the same, add --move-channel; note that 1.5.0~rc1 is below 1.5.0, and 1.5.0-rc1 is above it",
+			"channel %s points to %s for %s, which is above %s", channel.Name, old.Version, arch, ref.Version)
+	}
+	if withdrawn(channel, arch, ref.SHA256) {
+		return refuse(ReasonChannelMoved, "publish a mended release; to point the channel to this one all the same, add --move-channel",
+			"release %s (%s) was withdrawn from channel %s", ref.Version, arch, channel.Name)
+	}
+	return nil
+}
+
+// withdrawn reports whether a release was taken back from a channel.
+func withdrawn(channel *metadata.Channel, arch string, id metadata.ID) bool {
+	return slices.ContainsFunc(channel.Previous[arch], func(p metadata.PastRef) bool { return p.SHA256 == id && p.Withdrawn })
 }
 
 // rollout starts waves now.
@@ -85,6 +122,15 @@ func (e *Edit) steps(ctx context.Context, channel *metadata.Channel, arch string
 	if old, ok := channel.Releases[arch]; ok {
 		candidates = append(candidates, old)
 	}
+	// A release without a minimum needed no steps; one that needs some again finds
+	// them in what the channel pointed to.
+	for _, p := range channel.Previous[arch] {
+		if _, ok, err := e.Target(ctx, p.Target); err != nil {
+			return nil, err
+		} else if ok {
+			candidates = append(candidates, p.Ref())
+		}
+	}
 	for _, version := range named {
 		step, err := e.ref(ctx, version, arch)
 		if err != nil {
@@ -98,14 +144,39 @@ func (e *Edit) steps(ctx context.Context, channel *metadata.Channel, arch string
 		if metadata.CompareVersions(step.Version, ref.Version) >= 0 || slices.ContainsFunc(steps, same) {
 			continue
 		}
+		if withdrawn(channel, arch, step.SHA256) {
+			if slices.Contains(named, step.Version) {
+				return nil, refuse(ReasonChannelMoved, "name another one", "step %s was withdrawn from channel %s", step.Version, channel.Name)
+			}
+			continue
+		}
 		step.Rollout = nil // who is that far behind does not wait
 		steps = append(steps, step)
 	}
 	slices.SortFunc(steps, func(a, b metadata.ReleaseRef) int { return metadata.CompareVersions(a.Version, b.Version) })
+	steps = neededSteps(steps, ref.Minimum, named)
 	if n := len(steps) - metadata.MaxSteps; n > 0 {
 		steps = steps[n:]
 	}
 	return steps, nil
+}
+
+// neededSteps returns of sorted steps those that were named, and those that lead
+// up to the minimum: the highest that reaches it, the highest that reaches that
+// one's own minimum, and so on.
+func neededSteps(steps []metadata.ReleaseRef, minimum string, named []string) []metadata.ReleaseRef {
+	var needed []metadata.ReleaseRef
+	for _, step := range slices.Backward(steps) {
+		leads := minimum != "" && metadata.CompareVersions(step.Version, minimum) >= 0
+		if leads {
+			minimum = step.Minimum
+		}
+		if leads || slices.Contains(named, step.Version) {
+			needed = append(needed, step)
+		}
+	}
+	slices.Reverse(needed)
+	return needed
 }
 
 func setSteps(channel *metadata.Channel, arch string, steps []metadata.ReleaseRef) {
@@ -248,6 +319,11 @@ func architectures(channel *metadata.Channel, old map[string]string) []string {
 	var names []string
 	for arch := range channel.Releases {
 		names = append(names, arch)
+	}
+	for arch := range channel.Previous {
+		if !slices.Contains(names, arch) {
+			names = append(names, arch)
+		}
 	}
 	for arch := range old {
 		if !slices.Contains(names, arch) {

@@ -178,3 +178,138 @@ func TestStepsReachEveryone(t *testing.T) {
 	_, err := r.Publish(t.Context(), opts)
 	wantReason(t, err, ReasonNoPath)
 }
+
+// TestTakenBackStaysBack: what was withdrawn does not come back by a job that
+// runs again, whatever the job.
+func TestTakenBackStaysBack(t *testing.T) {
+	r, keys := newRepo(t)
+	ctx := t.Context()
+	five := release(t, keys, "5", "5")
+	withdraw := WithdrawOptions{Version: "5", Channel: "stable", Empty: true, Keys: keys}
+	publishTo := func(channel string) error {
+		opts := five
+		opts.Channel = channel
+		_, err := r.Publish(ctx, opts)
+		return err
+	}
+	for _, channel := range []string{"beta", "stable"} {
+		if err := publishTo(channel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Withdraw(ctx, withdraw); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, publishTo("stable"), ReasonChannelMoved)
+	_, err := r.Promote(ctx, PromoteOptions{From: "beta", To: "stable", Keys: keys})
+	wantReason(t, err, ReasonChannelMoved)
+	six := release(t, keys, "6", "6")
+	six.Minimum, six.Steps = "5", []string{"5"}
+	_, err = r.Publish(ctx, six)
+	wantReason(t, err, ReasonChannelMoved)
+	// Once more is nothing to do, and no error.
+	if c, err := r.Withdraw(ctx, withdraw); err != nil || c.Changed {
+		t.Errorf("again: %+v, %v", c, err)
+	}
+	publish(t, r, keys, "6")
+	for _, to := range []string{"5", "6", "7"} {
+		if to == "7" {
+			opts := release(t, keys, "7", "7")
+			opts.Channel = "beta"
+			if _, err := r.Publish(ctx, opts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := r.Withdraw(ctx, WithdrawOptions{Version: "6", Channel: "stable", To: to, Keys: keys})
+		wantReason(t, err, ReasonChannelMoved)
+	}
+	newReader(t, r.Place()).sees("6")
+}
+
+// TestWithdrawStrandsNobody goes back to a release with a minimum after one
+// without, and takes a step away.
+func TestWithdrawStrandsNobody(t *testing.T) {
+	r, keys := newRepo(t)
+	for _, v := range []struct{ version, minimum string }{{"1", ""}, {"1.4", ""}, {"2", "1.4"}, {"3", ""}} {
+		opts := release(t, keys, v.version, v.version)
+		opts.Minimum = v.minimum
+		if _, err := r.Publish(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	withdraw := func(version string) error {
+		_, err := r.Withdraw(t.Context(), WithdrawOptions{Version: version, Channel: "stable", Keys: keys})
+		return err
+	}
+	if err := withdraw("3"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Channel(t.Context(), "stable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ref, err := c.Choose("amd64", "1"); err != nil || ref.Version != "1.4" {
+		t.Errorf("a node on 1 goes to %+v, %v", ref, err)
+	}
+	wantReason(t, withdraw("1.4"), ReasonNoPath)
+}
+
+// TestTwiceIsOnce runs the same job again while a rollout is held.
+func TestTwiceIsOnce(t *testing.T) {
+	r, keys := newRepo(t)
+	publish(t, r, keys, "1")
+	two := release(t, keys, "2", "2")
+	two.Minimum, two.Rollout = "1", []metadata.Wave{{After: 0, Percent: 5}, {After: 60, Percent: 100}}
+	if _, err := r.Publish(t.Context(), two); err != nil {
+		t.Fatal(err)
+	}
+	before, err := r.Channel(t.Context(), "stable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := two
+	for _, p := range []Pointing{two.Pointing, {}, {Minimum: "1"}} {
+		again.Pointing = p
+		if got, err := r.Publish(t.Context(), again); err != nil || got.Changed {
+			t.Errorf("%+v: %+v, %v", p, got, err)
+		}
+	}
+	again.Pointing = Pointing{Rollout: []metadata.Wave{{After: 0, Percent: 50}}}
+	_, err = r.Publish(t.Context(), again)
+	wantReason(t, err, ReasonChannelMoved)
+	after, err := r.Channel(t.Context(), "stable")
+	if err != nil || after.Releases["amd64"].Rollout.Percent(start) != before.Releases["amd64"].Rollout.Percent(start) {
+		t.Errorf("%+v, %v", after, err)
+	}
+	_, err = r.Rollout(t.Context(), RolloutOptions{Channel: "stable", Keys: keys})
+	if err == nil {
+		t.Error("a rollout without waves")
+	}
+}
+
+// TestPromoteEachArchitecture: the minimum of one is not that of the next.
+func TestPromoteEachArchitecture(t *testing.T) {
+	r, keys := newRepo(t)
+	put := func(arch, channel, version, minimum string) {
+		t.Helper()
+		opts := release(t, keys, version, version)
+		opts.Arch, opts.Channel, opts.Minimum = arch, channel, minimum
+		if _, err := r.Publish(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("amd64", "stable", "1.4", "")
+	put("arm64", "stable", "1", "")
+	put("amd64", "beta", "2", "1.4")
+	put("arm64", "beta", "2", "")
+	if _, err := r.Promote(t.Context(), PromoteOptions{From: "beta", To: "stable", Keys: keys}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Channel(t.Context(), "stable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Releases["arm64"].Minimum != "" || c.Releases["amd64"].Minimum != "1.4" {
+		t.Errorf("%+v", c.Releases)
+	}
+}

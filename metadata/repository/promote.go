@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -36,10 +37,11 @@ func (r *Repository) Promote(ctx context.Context, opts PromoteOptions) (*Channel
 				continue
 			}
 			found = true
-			if opts.Minimum == "" {
-				opts.Minimum = ref.Minimum
+			p := opts.Pointing
+			if p.Minimum == "" {
+				p.Minimum = ref.Minimum
 			}
-			if _, err := e.point(ctx, to, arch, ref, opts.Pointing); err != nil {
+			if _, err := e.point(ctx, to, arch, ref, p); err != nil {
 				return err
 			}
 		}
@@ -82,8 +84,7 @@ func (r *Repository) Withdraw(ctx context.Context, opts WithdrawOptions) (*Chann
 	}
 	return r.changeChannel(ctx, opts.Channel, opts.Keys, func(e *Edit, c *metadata.Channel) error {
 		found := false
-		archs := slices.Sorted(maps.Keys(c.Releases))
-		for _, arch := range archs {
+		for _, arch := range architectures(c, nil) {
 			if opts.Arch != "" && arch != opts.Arch {
 				continue
 			}
@@ -127,13 +128,19 @@ func (e *Edit) withdraw(ctx context.Context, c *metadata.Channel, arch string, o
 		}
 		had = true
 	}
-	if back, ok := c.Releases[arch]; ok {
-		steps = slices.DeleteFunc(steps, func(s metadata.ReleaseRef) bool { return metadata.CompareVersions(s.Version, back.Version) >= 0 })
-	} else {
-		steps = nil
+	setSteps(c, arch, steps)
+	back, ok := c.Releases[arch]
+	if !ok {
+		setSteps(c, arch, nil)
+		return had, nil
+	}
+	// The steps to what the channel points to now, without the one taken back.
+	steps, err := e.steps(ctx, c, arch, back, nil)
+	if err != nil {
+		return had, err
 	}
 	setSteps(c, arch, steps)
-	return had, nil
+	return had, reachable(c, arch)
 }
 
 // before returns the release to go back to: the one named, else the latest that
@@ -141,7 +148,10 @@ func (e *Edit) withdraw(ctx context.Context, c *metadata.Channel, arch string, o
 func (e *Edit) before(ctx context.Context, c *metadata.Channel, arch string, opts WithdrawOptions) (metadata.ReleaseRef, bool, error) {
 	if opts.To != "" {
 		ref, err := e.ref(ctx, opts.To, arch)
-		return ref, err == nil, err
+		if err != nil {
+			return ref, false, err
+		}
+		return ref, true, checkBack(c, arch, ref, opts)
 	}
 	for _, p := range c.Previous[arch] {
 		if p.Withdrawn {
@@ -161,6 +171,17 @@ func (e *Edit) before(ctx context.Context, c *metadata.Channel, arch string, opt
 		"channel %s has no release for %s to go back to", c.Name, arch)
 }
 
+// checkBack refuses to go back to what was taken back too, or up.
+func checkBack(c *metadata.Channel, arch string, ref metadata.ReleaseRef, opts WithdrawOptions) error {
+	switch {
+	case opts.To == opts.Version || withdrawn(c, arch, ref.SHA256):
+		return refuse(ReasonChannelMoved, "go back to another one", "release %s (%s) is withdrawn from channel %s itself", opts.To, arch, c.Name)
+	case metadata.CompareVersions(opts.To, opts.Version) > 0:
+		return refuse(ReasonChannelMoved, "use publish or promote, which can roll it out", "release %s is above %s: a withdrawal goes back", opts.To, opts.Version)
+	}
+	return nil
+}
+
 // RolloutOptions change how the release that a channel points to reaches its
 // nodes. Exactly one of Pause, Finish and Waves is meant.
 type RolloutOptions struct {
@@ -174,6 +195,9 @@ type RolloutOptions struct {
 
 // Rollout pauses, finishes or plans anew the rollout of what a channel points to.
 func (r *Repository) Rollout(ctx context.Context, opts RolloutOptions) (*ChannelChange, error) {
+	if !opts.Pause && !opts.Finish && len(opts.Waves) == 0 {
+		return nil, fmt.Errorf("rollout of channel %s: no waves: %w", opts.Channel, metadata.ErrFormat)
+	}
 	return r.changeChannel(ctx, opts.Channel, opts.Keys, func(e *Edit, c *metadata.Channel) error {
 		found := false
 		for arch, ref := range c.Releases {
@@ -182,8 +206,10 @@ func (r *Repository) Rollout(ctx context.Context, opts RolloutOptions) (*Channel
 			}
 			found = true
 			switch {
+			case opts.Pause && ref.Rollout == nil:
+				return refuse(ReasonChannelMoved, "to take it back use withdraw", "all nodes of channel %s may have release %s (%s) already", c.Name, ref.Version, arch)
 			case opts.Pause:
-				ref.Rollout = pause(ref.Rollout, e)
+				ref.Rollout = ref.Rollout.Pause(e.repo.clock())
 			case opts.Finish:
 				ref.Rollout = nil
 			default:
@@ -196,15 +222,6 @@ func (r *Repository) Rollout(ctx context.Context, opts RolloutOptions) (*Channel
 		}
 		return nil
 	})
-}
-
-// pause keeps the waves that have opened. A release that all nodes may have
-// already cannot be held back: withdraw is for that.
-func pause(rollout *metadata.Rollout, e *Edit) *metadata.Rollout {
-	if rollout == nil {
-		return nil
-	}
-	return rollout.Pause(e.repo.clock())
 }
 
 // SetMaintenance sets or, with nil, removes the hint when the nodes of a channel
