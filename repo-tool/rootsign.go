@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,16 +20,18 @@ those of the keys that may sign it. It needs no network and no repository: the
 machine can stay apart from everything. The file is written in place, or to
 --out. Signing again replaces the signature.
 
-With --trusted-root it refuses an event that was made for another repository, or
-for an older state of yours.`,
+What was signed last is written down beside the keys, in signed.json. An event that
+starts from an older state is refused: published, it would undo what was agreed on
+since. --trusted-root and --trusted-targets do the same for what you have seen but
+not signed, and refuse an event that was made for another repository.`,
 			"repo-tool root sign event.json --keys my-keys",
-			"repo-tool root sign /media/usb/event.json --keys my-keys --trusted-root my-root.json",
+			"repo-tool root sign /media/usb/event.json --keys my-keys --trusted-root my-root.json --trusted-targets 3.targets.json",
 			"repo-tool root sign event.json --keys my-keys -o from-anna.json --yes"),
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			outFlag("`FILE` for the signed event, instead of the same"),
-			trustedRootFlag(),
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
-		}, keysFlags()...),
+			&cli.BoolFlag{Name: "unsafe-older-base", Usage: "the event that was signed last with these keys was never published, and never will be: sign one that does not start from it"},
+		}, trustedFlags(), keysFlags()),
 		Action: runRootSign,
 	}
 }
@@ -55,6 +58,9 @@ func runRootSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkSigned(c, event); err != nil {
+		return err
+	}
 	out := c.App.Writer
 	if v.json {
 		out = c.App.ErrWriter // the result alone goes to the output
@@ -66,6 +72,10 @@ func runRootSign(c *cli.Context) error {
 	}
 	by, err := event.Sign(c.Context, keys)
 	if err != nil {
+		return err
+	}
+	// The note is first: a signature that is out must be remembered.
+	if err := noteSigned(c, event); err != nil {
 		return err
 	}
 	if c.IsSet("out") {

@@ -38,15 +38,27 @@ type FromTo[T any] struct {
 
 // MetadataChange is what changes in one piece of metadata.
 type MetadataChange struct {
-	Version   FromTo[int64]      `json:"version"`
+	Version FromTo[int64] `json:"version"`
+	// Skipped is how many numbers lie between the two versions. Unfinished
+	// publications use numbers up; but if these were published, the event
+	// would undo them.
+	Skipped   int64              `json:"skipped,omitempty"`
 	Expires   FromTo[*time.Time] `json:"expires"`
 	Roles     []RoleChange       `json:"roles"` // the roles that it delegates to, if they change
-	Unchanged []string           `json:"unchanged"`
+	Unchanged []UnchangedRole    `json:"unchanged"`
 	// Order is that in which targets delegates, nil if it stays: the first
 	// role that vouches for a target is believed.
 	Order *FromTo[[]string] `json:"order,omitempty"`
 	// Other is everything else that differs.
 	Other []Difference `json:"other"`
+}
+
+// UnchangedRole says who may sign a role that stays as it is: a signer who
+// expects other keys there sees that the event starts from an older state.
+type UnchangedRole struct {
+	Role      string   `json:"role"`
+	Threshold int      `json:"threshold"`
+	Keys      []KeyRef `json:"keys"`
 }
 
 // RoleChange is what changes about who may sign a role, and what for.
@@ -176,7 +188,10 @@ func changesOf(before, after view) *MetadataChange {
 		Version:   FromTo[int64]{before.version, after.version},
 		Expires:   FromTo[*time.Time]{before.expires, after.expires},
 		Roles:     []RoleChange{},
-		Unchanged: []string{},
+		Unchanged: []UnchangedRole{},
+	}
+	if before.version > 0 {
+		c.Skipped = max(0, after.version-before.version-1)
 	}
 	told := newTold(before.all, after.all)
 	names := after.names()
@@ -189,7 +204,7 @@ func changesOf(before, after view) *MetadataChange {
 		if rc, changed := roleChange(before.role(name), after.role(name), told); changed {
 			c.Roles = append(c.Roles, rc)
 		} else {
-			c.Unchanged = append(c.Unchanged, name)
+			c.Unchanged = append(c.Unchanged, after.role(name).unchanged())
 		}
 	}
 	if from, to := before.names(), after.names(); len(after.roles) > 0 && after.roles[0].delegated && len(from) > 0 && !slices.Equal(from, to) {
@@ -197,6 +212,14 @@ func changesOf(before, after view) *MetadataChange {
 	}
 	c.Other = told.rest()
 	return c
+}
+
+func (r *roleView) unchanged() UnchangedRole {
+	u := UnchangedRole{Role: r.role, Threshold: r.threshold, Keys: []KeyRef{}}
+	for _, id := range r.ids {
+		u.Keys = append(u.Keys, r.keyRef(id))
+	}
+	return u
 }
 
 // roleChange compares a role, and notes in told what it has said of it.

@@ -39,11 +39,15 @@ func (c *MetadataChange) writeText(w io.Writer, name string) {
 		fmt.Fprintf(w, "\n%s: version %d -> %d, expires %s -> %s\n", name,
 			c.Version.From, c.Version.To, date(c.Expires.From), date(c.Expires.To))
 	}
+	if c.Skipped > 0 {
+		fmt.Fprintf(w, "  SKIPS %d NUMBERS: what was published under versions %d to %d would be undone\n",
+			c.Skipped, c.Version.From+1, c.Version.To-1)
+	}
 	for _, role := range c.Roles {
 		role.writeText(w)
 	}
-	if len(c.Unchanged) > 0 {
-		fmt.Fprintf(w, "  no change: %s\n", words(c.Unchanged))
+	for _, role := range c.Unchanged {
+		role.writeText(w)
 	}
 	if c.Order != nil {
 		fmt.Fprintf(w, "  order of roles: %s -> %s\n", words(c.Order.From), words(c.Order.To))
@@ -54,6 +58,14 @@ func (c *MetadataChange) writeText(w io.Writer, name string) {
 			fmt.Fprintf(w, "    %s: %s -> %s\n", d.Path, cutShort(d.From), cutShort(d.To))
 		}
 	}
+}
+
+func (u UnchangedRole) writeText(w io.Writer) {
+	var ids []string
+	for _, key := range u.Keys {
+		ids = append(ids, shortID(key.ID))
+	}
+	fmt.Fprintf(w, "  no change: %s, %d of %d keys: %s\n", word(u.Role), u.Threshold, len(u.Keys), words(ids))
 }
 
 func (c RoleChange) writeText(w io.Writer) {
