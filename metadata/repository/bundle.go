@@ -61,6 +61,9 @@ type BundleRelease struct {
 	Step bool `json:"step,omitempty"`
 }
 
+// ReasonBundle is the reason code of a command that would write into a bundle.
+const ReasonBundle = "bundle-is-read-only"
+
 // bundleFile describes a bundle, for people, and tells a bundle's folder from
 // others. No client reads it.
 const bundleFile = "bundle.json"

@@ -77,8 +77,16 @@ func (r *Repository) lock(ctx context.Context) (func(), error) {
 	return unlock, err
 }
 
-// checkPinned compares the repository with the roots that the caller knows.
+// checkPinned compares the repository with the roots that the caller knows, before
+// something is written. A bundle is no place to write to: it is a part of the
+// repository that it was made from, and would become a fork of that.
 func (r *Repository) checkPinned(ctx context.Context) error {
+	if _, err := r.store.Stat(ctx, bundleFile); err == nil {
+		return refuse(ReasonBundle, "publish in the repository, then make the bundle anew",
+			"%s holds a bundle, a copy that is only read", r.store)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	for _, data := range r.pinned {
 		root, err := parse[tuf.RootType](data)
 		if err != nil {
