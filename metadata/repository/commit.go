@@ -24,13 +24,13 @@ type file struct {
 }
 
 // Commit signs what changed and writes it in the order of the package comment;
-// the last write, of timestamp.json, makes it visible. Everything is signed, and
+// the write of timestamp.json makes it visible, and publishedFile is the last. Everything is signed, and
 // tried by Options.Rehearse, before anything is written. With no change it
 // writes nothing. A repository that somebody else has published to meanwhile is
 // refused with ReasonConflict.
 func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 	if len(e.changed) == 0 {
-		return e.state.versions(), nil
+		return e.state.versions(), e.mark(ctx)
 	}
 	if err := e.grow(ctx); err != nil {
 		return Versions{}, err
@@ -53,6 +53,9 @@ func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 			return Versions{}, err
 		}
 		e.repo.logger.Info("wrote", "file", f.name)
+	}
+	if err := e.mark(ctx); err != nil {
+		return Versions{}, err
 	}
 	clear(e.changed)
 	return e.state.versions(), nil

@@ -54,4 +54,9 @@
 // keys, can at most withhold updates until the timestamp expires, and nodes
 // then report it. What is read back from the folder is verified against its
 // root before anything is built on it.
+//
+// An older timestamp.json that is put back verifies as well. The writer keeps in
+// .tufboot/published which one it published last, and refuses to go on from an
+// older one. Who can also write .tufboot can make old content current again: keep
+// the publisher's folder writable by the publisher only.
 package repository

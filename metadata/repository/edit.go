@@ -31,7 +31,9 @@ type Edit struct {
 	published *tuf.Metadata[tuf.RootType]
 	// gap says that what readers have now does not verify under the root that
 	// they are about to get.
-	gap     bool
+	gap bool
+	// earlier is what was published once.
+	earlier earlier
 	signers map[string][]roleSigner
 	changed map[string]bool // roles that Commit writes, besides those that follow
 	signed  map[string]bool // of these: signed already, elsewhere
@@ -47,15 +49,22 @@ func (r *Repository) Edit(ctx context.Context) (*Edit, error) {
 		return nil, err
 	}
 	var st *state
+	var was earlier
 	if err = r.checkPinned(ctx); err == nil {
+		was, err = r.readBefore(ctx)
+	}
+	if err == nil {
 		st, err = load(ctx, r.store)
+	}
+	if err == nil {
+		err = was.check(ctx, st)
 	}
 	if err != nil {
 		unlock()
 		return nil, err
 	}
 	e := r.newEdit(st, unlock)
-	e.published = st.root
+	e.published, e.earlier = st.root, was
 	return e, nil
 }
 

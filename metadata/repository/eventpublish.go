@@ -92,6 +92,10 @@ func conflict(format string, args ...any) error {
 // startPublication returns an edit that has taken on what the event changes and
 // what of it is not published yet.
 func (r *Repository) startPublication(ctx context.Context, ev *Event) (*Edit, error) {
+	was, err := r.readBefore(ctx)
+	if err != nil {
+		return nil, err
+	}
 	root, _, err := loadRoot(ctx, r.store, 0)
 	if err != nil {
 		return nil, err
@@ -110,8 +114,11 @@ func (r *Repository) startPublication(ctx context.Context, ev *Event) (*Edit, er
 	if err != nil {
 		return nil, err
 	}
+	if err := was.check(ctx, st); err != nil {
+		return nil, err
+	}
 	e := r.newEdit(st, func() {})
-	e.published = st.root
+	e.published, e.earlier = st.root, was
 	targetsDone := ev.targets == nil || samePayload(st.targets(), ev.targets)
 	if !targetsDone && !samePayload(st.targets(), ev.baseTargets) {
 		return nil, conflict("it starts from targets version %d, and version %d is published, or another one", ev.baseTargets.Signed.Version, st.targets().Signed.Version)

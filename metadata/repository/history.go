@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,22 +87,16 @@ func timestampVersion(data []byte) (int64, error) {
 // history returns the last past states, the newest first, at most limit of
 // them (0: all). What cannot be read is left out: it is a help, and no part of
 // what is signed.
-func history(ctx context.Context, s interface {
-	storage.Reader
-	storage.Lister
-}, limit int) ([]Past, error) {
-	var versions []int64
-	for info, err := range s.List(ctx, historyDir) {
-		if err != nil {
-			return nil, err
-		}
-		number, ok := strings.CutSuffix(path.Base(info.Name), ".json")
-		if version, err := strconv.ParseInt(number, 10, 64); ok && err == nil {
-			versions = append(versions, version)
-		}
+func history(ctx context.Context, s Listable, limit int) ([]Past, error) {
+	versions, err := historyVersions(ctx, s)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(versions)
-	slices.Reverse(versions)
+	return pastStates(ctx, s, versions, limit)
+}
+
+// pastStates is history where the versions are known.
+func pastStates(ctx context.Context, s storage.Reader, versions []int64, limit int) ([]Past, error) {
 	var past []Past
 	for _, version := range versions {
 		if limit > 0 && len(past) == limit {
@@ -145,17 +138,13 @@ func (e *Edit) rehearse(ctx context.Context, files []file) error {
 	}
 	var past []Past
 	if e.published != nil {
-		now, version, err := e.now()
+		now, _, err := e.now()
 		if err != nil {
 			return err
 		}
-		older, err := history(ctx, e.repo.store, rehearsedStates-1)
+		older, err := pastStates(ctx, e.repo.store, e.earlier.states, rehearsedStates-1)
 		if err != nil {
 			return err
-		}
-		if len(older) > 0 && older[0].Version() > version {
-			return refuse(ReasonRegression, "publish from the newest copy of the repository",
-				"timestamp version %d is published, and version %d was before: the metadata was restored from an older copy", version, older[0].Version())
 		}
 		past = append([]Past{now}, older...)
 	}

@@ -63,7 +63,7 @@ func importRefusals() []importRefusal {
 		{name: "a target where our roles will be responsible", spoil: func(r *foreignRepo) { r.files["releases/1/amd64/vmlinuz"] = "theirs" },
 			reason: ReasonUnsupported, says: "releases/1/amd64/vmlinuz"},
 		{name: "hash bins of targets itself", spoil: func(r *foreignRepo) { r.bins(1) }, reason: ReasonUnsupported, says: "hash bins"},
-		{name: "four billion hash bins", spoil: func(r *foreignRepo) { r.bins(32) }, reason: ReasonUnsupported, says: "2^32"},
+		{name: "four billion hash bins", spoil: func(r *foreignRepo) { r.bins(32) }, reason: ReasonBadRepository, says: "2^32"},
 		{name: "a hash that we cannot compute", spoil: func(r *foreignRepo) {
 			r.signed["tools"]["targets"].(object)["tools/bin/y"] = object{"length": 1, "hashes": object{"blake2b-256": strings.Repeat("ab", 32)}}
 		}, reason: ReasonUnsupported, says: "tools/bin/y"},

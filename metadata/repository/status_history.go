@@ -18,7 +18,7 @@ func historyVersions(ctx context.Context, from Listable) ([]int64, error) {
 			return nil, fmt.Errorf("history of %s: %w", from, err)
 		}
 		number, ok := strings.CutSuffix(path.Base(info.Name), ".json")
-		if version, err := strconv.ParseInt(number, 10, 64); ok && err == nil {
+		if version, err := strconv.ParseInt(number, 10, 64); ok && err == nil && version > 0 {
 			versions = append(versions, version)
 		}
 	}

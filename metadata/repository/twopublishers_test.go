@@ -29,6 +29,9 @@ func TestTwoPublishers(t *testing.T) {
 				m := newMemory(template)
 				count, between := 0, false
 				h := &hooked{Store: m, before: func(string) error {
+					if st, releases := seen(t, m); c.done(st, releases) && !between {
+						return nil // it is published; what follows is a note of that
+					}
 					if count++; count-1 == number {
 						between = true
 						_, err := newRepository(m, at(start)).Publish(t.Context(), second)
