@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"tufboot/metadata"
 	"tufboot/metadata/client"
 	"tufboot/metadata/repository"
 )
@@ -62,7 +61,7 @@ func (r *rehearsal) askFirst(ctx context.Context, s *stage, node string, v *visi
 			if err != nil {
 				return err
 			}
-			if before.failed(p, f.id) {
+			if before.failed(p, f) {
 				r.log.Warn("a channel does not lead to a release, before and after this", "channel", p.channel, "arch", p.arch, "cause", f.err)
 				continue
 			}
@@ -97,7 +96,7 @@ func (r *rehearsal) judge(ctx context.Context, n *node, s *stage, v *visit, err 
 
 // outcome is what a new node finds.
 type outcome struct {
-	visit *visit // nil: it refuses it
+	visit *visit // nil: it refuses it; where it has expired: as if it had not
 	err   error  // why
 }
 
@@ -117,17 +116,26 @@ func (r *rehearsal) lookBefore(ctx context.Context, first *stage, now repository
 	if err != nil && !isRefusal(err) {
 		return nil, err
 	}
+	if isExpired(err) {
+		again, remove := r.node("a new node", s.roots[0])
+		defer remove()
+		var otherErr error
+		if v, otherErr = again.look(ctx, s.from, epoch(), channels, true); otherErr != nil && !isRefusal(otherErr) {
+			return nil, otherErr
+		}
+	}
 	return &outcome{v, err}, nil
 }
 
 // failed reports whether a channel that points to the same release could not be
-// resolved already.
-func (o *outcome) failed(p pointer, id metadata.ID) bool {
+// resolved already: also because everything had expired, and the channel's own
+// role, whose key is not here, still has.
+func (o *outcome) failed(p pointer, now found) bool {
 	if o.visit == nil {
 		return false
 	}
 	was, ok := o.visit.releases[p]
-	return ok && was.err != nil && was.id == id
+	return ok && was.id == now.id && (was.err != nil || isExpired(o.err) && isExpired(now.err))
 }
 
 func (r *rehearsal) refusal(node string, s *stage, err error) error {
