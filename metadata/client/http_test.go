@@ -25,11 +25,12 @@ import (
 
 // failing answers the first n requests for suffix with fail.
 func failing(n int, suffix string, fail http.HandlerFunc) func(http.ResponseWriter, *http.Request) bool {
+	var left atomic.Int64 // requests come over several connections
+	left.Store(int64(n))
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.HasSuffix(r.URL.Path, suffix) || n == 0 {
+		if !strings.HasSuffix(r.URL.Path, suffix) || left.Add(-1) < 0 {
 			return false
 		}
-		n--
 		fail(w, r)
 		return true
 	}

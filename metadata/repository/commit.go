@@ -55,7 +55,8 @@ func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 		e.repo.logger.Info("wrote", "file", f.name)
 	}
 	if err := e.mark(ctx); err != nil {
-		return Versions{}, err
+		// It is published all the same, and the next command writes it down.
+		e.repo.logger.Warn("what is published now is not written down; until the next command, an older timestamp that is put back would not be noticed", "cause", err)
 	}
 	clear(e.changed)
 	return e.state.versions(), nil

@@ -119,7 +119,7 @@ func (e *Edit) mark(ctx context.Context) error {
 			return nil
 		}
 		if !errors.Is(err, storage.ErrChanged) {
-			return fmt.Errorf("timestamp version %d is published, but that is not written down; run this command again: %w", now.Timestamp, err)
+			return fmt.Errorf("write down that timestamp version %d is published: %w", now.Timestamp, err)
 		}
 		// Another publisher has been here meanwhile, and may have gone further.
 		if err := e.reread(ctx); err != nil {
