@@ -25,7 +25,7 @@ func BundleFolder(ctx context.Context, from storage.Reader, dir string, opts Bun
 		return nil, err
 	}
 	m := newBundler(from, storage.NewFolder(dir), opts)
-	unlock, err := newRepository(m.to, opts.Options).lock(ctx)
+	unlock, err := newRepository(m.to, opts.Options).lockAny(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -9,12 +9,15 @@
 // any moment, without a lock.
 //
 //	metadata/N.root.json       who may sign what; clients walk N = 1, 2, 3, ...
-//	metadata/N.targets.json    every target's length and SHA-256
-//	metadata/N.snapshot.json   which targets metadata is current
+//	metadata/N.targets.json    which role vouches for which targets
+//	metadata/N.ROLE.json       channels, releases and its bins, channel-NAME:
+//	                           every target's length and SHA-256
+//	metadata/N.snapshot.json   which of these files are current
 //	metadata/timestamp.json    which snapshot is current; the only file that is
 //	                           ever replaced
 //	targets/DIR/SHA256.NAME    the targets, under their hash
-//	.tufboot/                  the lock and unfinished files; never handed out
+//	.tufboot/                  the lock, unfinished files, past states, and which
+//	                           state was published last; never handed out
 //
 // # Order
 //
@@ -23,11 +26,18 @@
 // writes, each file whole or not there (package atomicfile):
 //
 //  1. targets, under names that hold their hash: no reader knows them yet;
-//  2. N.targets.json, then N.snapshot.json, under numbers never used before:
-//     no reader asks for them yet;
-//  3. N.root.json, if it changed: readers see it at once, and it must verify
-//     what timestamp.json names before and after step 4;
-//  4. timestamp.json: from here readers see the new state, all of it.
+//  2. the state that is replaced, into .tufboot/history: it is known from now on
+//     that nodes may hold it;
+//  3. the delegated roles, N.targets.json, then N.snapshot.json, under numbers
+//     never used before: no reader asks for them yet;
+//  4. N.root.json, if it changed: readers see it at once, and it must verify
+//     what timestamp.json names before and after step 5;
+//  5. timestamp.json: from here readers see the new state, all of it;
+//  6. .tufboot/published, which says so.
+//
+// Before step 2 all is signed, and tried by [Options].Rehearse. Where there is no
+// lock, of two publishers the one is told that finds a number taken in step 3 or 4,
+// or another timestamp in step 5.
 //
 // A crash between any two writes leaves the old state for readers, and files
 // that nothing names. The next command starts again from what timestamp.json
@@ -37,7 +47,7 @@
 //
 // # Changes of keys
 //
-// Where the new root does not verify what readers have, step 3 has a gap before
+// Where the new root does not verify what readers have, step 4 has a gap before
 // it and after it. It is bridged by one more timestamp, written just before the
 // root: signed by the old and by the new keys, as are the snapshot and the targets
 // that it leads to, so that it holds under both roots. A reader is then served at

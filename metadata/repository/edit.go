@@ -48,17 +48,7 @@ func (r *Repository) Edit(ctx context.Context) (*Edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	var st *state
-	var was earlier
-	if err = r.checkPinned(ctx); err == nil {
-		was, err = r.readBefore(ctx)
-	}
-	if err == nil {
-		st, err = load(ctx, r.store)
-	}
-	if err == nil {
-		err = was.check(ctx, st)
-	}
+	st, was, err := r.read(ctx)
 	if err != nil {
 		unlock()
 		return nil, err
@@ -66,6 +56,24 @@ func (r *Repository) Edit(ctx context.Context) (*Edit, error) {
 	e := r.newEdit(st, unlock)
 	e.published, e.earlier = st.root, was
 	return e, nil
+}
+
+// read loads what is published, and makes sure that it is this repository, and no
+// older than it was.
+func (r *Repository) read(ctx context.Context) (*state, earlier, error) {
+	from, err := r.pinnedReader(ctx)
+	if err != nil {
+		return nil, earlier{}, err
+	}
+	was, err := r.readBefore(ctx)
+	if err != nil {
+		return nil, earlier{}, err
+	}
+	st, err := load(ctx, from)
+	if err != nil {
+		return nil, earlier{}, err
+	}
+	return st, was, was.check(ctx, st)
 }
 
 func (r *Repository) newEdit(st *state, unlock func()) *Edit {

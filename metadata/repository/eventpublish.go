@@ -41,9 +41,6 @@ func (r *Repository) PublishEvent(ctx context.Context, ev *Event, keys Signers) 
 		return nil, err
 	}
 	defer unlock()
-	if err := r.checkPinned(ctx); err != nil {
-		return nil, err
-	}
 	e, err := r.startPublication(ctx, ev)
 	if err != nil {
 		return nil, err
@@ -92,11 +89,15 @@ func conflict(format string, args ...any) error {
 // startPublication returns an edit that has taken on what the event changes and
 // what of it is not published yet.
 func (r *Repository) startPublication(ctx context.Context, ev *Event) (*Edit, error) {
+	from, err := r.pinnedReader(ctx)
+	if err != nil {
+		return nil, err
+	}
 	was, err := r.readBefore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	root, _, err := loadRoot(ctx, r.store, 0)
+	root, _, err := loadRoot(ctx, from, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ type Mirrored struct {
 // twice from the source.
 func Mirror(ctx context.Context, from storage.Reader, to storage.Store, opts MirrorOptions) (*Mirrored, error) {
 	m := newMirror(from, to, opts)
-	unlock, err := newRepository(to, opts.Options).lock(ctx)
+	unlock, err := newRepository(to, opts.Options).lockAny(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -266,7 +266,7 @@ func TestPruneReused(t *testing.T) {
 		t.Fatal("nothing was removed")
 	}
 	if _, ok := s.files[removed]; ok {
-		t.Skip("it was uploaded again")
+		t.Fatal("it was uploaded again: the case is not the one that is meant")
 	}
 	wantReason(t, err, ReasonConflict)
 }

@@ -67,8 +67,20 @@ func (r *Repository) Place() string { return r.store.String() }
 // (TUF specification, section 4.3).
 func (r *Repository) clock() time.Time { return r.now().UTC().Truncate(time.Second) }
 
-// lock takes the store's lock.
+// lock takes the lock of a store that is to be published in. A bundle is no place to write to: it is a part of
+// the repository that it was made from, and would become a fork of that.
 func (r *Repository) lock(ctx context.Context) (func(), error) {
+	if _, err := r.store.Stat(ctx, bundleFile); err == nil {
+		return nil, refuse(ReasonBundle, "publish in the repository, then make the bundle anew",
+			"%s holds a bundle, a copy that is only read", r.store)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return r.lockAny(ctx)
+}
+
+// lockAny takes the store's lock, whatever the store holds.
+func (r *Repository) lockAny(ctx context.Context) (func(), error) {
 	unlock, err := r.store.Lock(ctx)
 	if errors.Is(err, storage.ErrLocked) {
 		return nil, refuse(ReasonLocked, "wait for the other command to end, then run this one again",
@@ -77,30 +89,26 @@ func (r *Repository) lock(ctx context.Context) (func(), error) {
 	return unlock, err
 }
 
-// checkPinned compares the repository with the roots that the caller knows, before
-// something is written. A bundle is no place to write to: it is a part of the
-// repository that it was made from, and would become a fork of that.
-func (r *Repository) checkPinned(ctx context.Context) error {
-	if _, err := r.store.Stat(ctx, bundleFile); err == nil {
-		return refuse(ReasonBundle, "publish in the repository, then make the bundle anew",
-			"%s holds a bundle, a copy that is only read", r.store)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+// pinnedReader returns the store as it must be to be signed for: with the roots
+// that the caller knows in their places, whatever the store says later, so that
+// the row of roots goes through them. It is an error if they are not there now.
+func (r *Repository) pinnedReader(ctx context.Context) (storage.Reader, error) {
+	files := make(map[string][]byte, len(r.pinned))
 	for _, data := range r.pinned {
 		root, err := parse[tuf.RootType](data)
 		if err != nil {
-			return fmt.Errorf("the root that the keys belong to: %w", err)
+			return nil, fmt.Errorf("the root that the keys belong to: %w", err)
 		}
 		name := versionedFile(Root, root.Signed.Version)
 		there, _, err := storage.ReadFile(ctx, r.store, name, maxMetadata)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return nil, err
 		}
 		if !bytes.Equal(there, data) {
-			return &InvalidError{Reason: ReasonWrongRoot, Err: fmt.Errorf(
+			return nil, &InvalidError{Reason: ReasonWrongRoot, Err: fmt.Errorf(
 				"%s in %s is not the root.json that lies beside the keys: this is another repository, or somebody has put one of his own in its place; nothing was signed", name, r.store)}
 		}
+		files[name] = data
 	}
-	return nil
+	return &preview{r.store, files}, nil
 }

@@ -73,6 +73,9 @@ type HistoryStatus struct {
 	States int   `json:"states"`
 	Oldest int64 `json:"oldest,omitempty"` // timestamp version
 	Newest int64 `json:"newest,omitempty"` // timestamp version
+	// Published is the timestamp version that was published last, 0 if that is not
+	// known. Before it changes, the state that it replaces is in the history.
+	Published int64 `json:"published,omitempty"`
 }
 
 // Status is the state of a repository.

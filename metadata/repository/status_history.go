@@ -33,7 +33,11 @@ func historyStatus(ctx context.Context, from Listable) (*HistoryStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &HistoryStatus{States: len(versions)}
+	m, _, err := readMarker(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	h := &HistoryStatus{States: len(versions), Published: m.Timestamp}
 	if len(versions) > 0 {
 		h.Newest, h.Oldest = versions[0], versions[len(versions)-1]
 	}

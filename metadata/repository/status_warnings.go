@@ -187,9 +187,9 @@ func (s *Status) warnHistory(add addWarning) {
 	// A change of keys may publish a second timestamp at once, which is no state
 	// of its own.
 	const step = 2
-	switch {
-	case h.Newest >= published && h.States > 0:
-		add(WarnHistoryNewer, Timestamp, "timestamp version %d was published once, and now it is %d: nodes that have seen it refuse this; restore the newest copy of the repository", h.Newest+1, published)
+	switch was := max(h.Newest, h.Published); {
+	case was > published:
+		add(WarnHistoryNewer, Timestamp, "timestamp version %d was published once, and now it is %d: nodes that have seen it refuse this; restore the newest copy of the repository", was, published)
 	case h.States == 0 && published > 1:
 		add(WarnHistoryGap, Timestamp, "nothing is known of the states before timestamp version %d, so whether nodes get from them to the next cannot be tried (a mirror keeps no history, and needs none)", published)
 	case published > h.Newest+step:
