@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"tufboot/metadata"
@@ -221,16 +220,10 @@ func (r *repo) check(ctx context.Context) (time.Duration, error) {
 type counter struct{ repo *repo }
 
 func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
-	name := filepath.Join(c.repo.dir, filepath.FromSlash(strings.TrimPrefix(req.URL.Path, "/")))
 	c.repo.requests++
-	resp := &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Request: req}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		resp.StatusCode = http.StatusNotFound
-		data = nil
+	resp, err := storage.Transport{From: storage.NewFolder(c.repo.dir)}.RoundTrip(req)
+	if err == nil {
+		c.repo.bytes += resp.ContentLength
 	}
-	c.repo.bytes += int64(len(data))
-	resp.ContentLength = int64(len(data))
-	resp.Body = io.NopCloser(strings.NewReader(string(data)))
-	return resp, nil
+	return resp, err
 }

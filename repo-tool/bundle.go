@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -138,7 +135,7 @@ func tryBundle(ctx context.Context, at storage.Reader, b *repository.Bundled, op
 		now = b.Expires // what is tried is all but the age
 	}
 	node, err := client.New(client.Options{
-		Server: "http://bundle.invalid", Root: root, Dir: dir, Transport: readerTransport{at},
+		Server: "http://bundle.invalid", Root: root, Dir: dir, Transport: storage.Transport{From: at},
 		Now: func() time.Time { return now },
 	})
 	if err == nil {
@@ -170,22 +167,4 @@ func tryRelease(ctx context.Context, node *client.Client, channel string, want r
 		}
 	}
 	return nil
-}
-
-// readerTransport answers HTTP requests from a place, without a server.
-type readerTransport struct{ from storage.Reader }
-
-func (t readerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	answer := &http.Response{
-		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Request: req,
-	}
-	body, info, err := t.from.Open(req.Context(), strings.TrimPrefix(req.URL.Path, "/"))
-	if errors.Is(err, fs.ErrNotExist) {
-		answer.StatusCode, answer.Body = http.StatusNotFound, http.NoBody
-		return answer, nil
-	} else if err != nil {
-		return nil, err
-	}
-	answer.Body, answer.ContentLength = body, info.Size
-	return answer, nil
 }

@@ -1,11 +1,7 @@
 package rehearsal
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
-	"io/fs"
 	"net/http"
 	"path"
 	"strings"
@@ -17,7 +13,7 @@ import (
 // section 6.4), so a request that went past the transport would fail.
 const server = "http://repository.invalid"
 
-// transport answers a client's requests from a store, as a web server would.
+// transport answers a client's requests from a store, and notes what goes wrong.
 type transport struct {
 	from storage.Reader
 	// stop ends what the client does. A store that fails is no network error that
@@ -41,25 +37,13 @@ func (t *transport) guard(ctx context.Context, do func(context.Context) error) e
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := storage.Transport{From: t.from}.RoundTrip(req)
 	name := strings.TrimPrefix(req.URL.Path, "/")
-	body, info, err := t.from.Open(req.Context(), name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if !strings.HasSuffix(path.Base(name), ".root.json") {
-			t.missing = name
-		}
-		return answer(req, http.StatusNotFound, io.NopCloser(bytes.NewReader(nil)), 0), nil
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		t.stop(err)
-		return nil, err
+	case resp.StatusCode == http.StatusNotFound && !strings.HasSuffix(path.Base(name), ".root.json"):
+		t.missing = name
 	}
-	return answer(req, http.StatusOK, body, info.Size), nil
-}
-
-func answer(req *http.Request, status int, body io.ReadCloser, length int64) *http.Response {
-	return &http.Response{
-		Status: http.StatusText(status), StatusCode: status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: body, ContentLength: length, Request: req,
-	}
+	return resp, err
 }

@@ -2,12 +2,8 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
-	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -126,8 +122,8 @@ func newNode(t *testing.T, from storage.Reader, now time.Time) *node {
 func (n *node) client() *client.Client {
 	n.t.Helper()
 	c, err := client.New(client.Options{
-		Server: "http://mirror.invalid/os/", Root: n.root, Dir: n.dir,
-		Now: func() time.Time { return n.now }, Transport: transport{n.from},
+		Server: "http://mirror.invalid", Root: n.root, Dir: n.dir,
+		Now: func() time.Time { return n.now }, Transport: storage.Transport{From: n.from},
 	})
 	if err != nil {
 		n.t.Fatal(err)
@@ -167,24 +163,6 @@ func (n *node) sees(want ...string) {
 	if !slices.Contains(want, got) {
 		n.t.Fatalf("the node sees %q, want one of %q", got, want)
 	}
-}
-
-// transport answers HTTP requests from a store.
-type transport struct{ from storage.Reader }
-
-func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	name := strings.TrimPrefix(req.URL.Path, "/os/")
-	body, info, err := tr.from.Open(req.Context(), name)
-	answer := &http.Response{
-		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: body, ContentLength: info.Size, Request: req,
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		answer.StatusCode, answer.Body, answer.ContentLength = http.StatusNotFound, http.NoBody, 0
-	} else if err != nil {
-		return nil, err
-	}
-	return answer, nil
 }
 
 // memPublish publishes a release at the store's time.
