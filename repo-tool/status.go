@@ -29,7 +29,9 @@ the metrics are collected.
 
 Exit code: 0 when nothing is due; 1 when something expires within its window, or
 within --warn-within (refresh-due); 4 when something has expired, so that
-clients refuse the repository (metadata-expired). Warnings do not change it.`,
+clients refuse the repository (metadata-expired), or when a newer state was
+published before, so that nodes refuse this one (metadata-rollback). Warnings do
+not change it. A web server hands out nothing by which the latter could be told.`,
 			"repo-tool status --repo repo",
 			"repo-tool status --repo https://updates.example.com --warn-within 72h --json",
 			"repo-tool status --repo repo --prometheus > /var/lib/node_exporter/tufboot.prom"),
@@ -53,34 +55,30 @@ type statusResult struct {
 	Next []string `json:"next"`
 }
 
-// dueError makes status end with an exit code that alerts.
-type dueError struct {
-	state string
-	next  string
+// alarm makes status end with an exit code that alerts.
+type alarm struct {
+	text, reason, next string
+	code               int
 }
 
-func (e *dueError) Error() string {
-	if e.state == repository.StateExpired {
-		return "metadata has expired: nodes refuse to update"
+func (a *alarm) Error() string      { return a.text }
+func (a *alarm) ExitCode() int      { return a.code }
+func (a *alarm) ReasonCode() string { return a.reason }
+func (a *alarm) Hint() string       { return a.next }
+
+// alarm returns the error to end with, nil where all is well.
+func (r statusResult) alarm() error {
+	next := r.Next[0]
+	switch r.State {
+	case repository.StateOK:
+		return nil
+	case repository.StateOlder:
+		return &alarm{r.Older.Error() + ": nodes refuse to update", "metadata-rollback", next, console.ExitVerification}
+	case repository.StateExpired:
+		return &alarm{"metadata has expired: nodes refuse to update", "metadata-expired", next, console.ExitVerification}
 	}
-	return "metadata expires soon"
+	return &alarm{"metadata expires soon", "refresh-due", next, console.ExitFailed}
 }
-
-func (e *dueError) ExitCode() int {
-	if e.state == repository.StateExpired {
-		return console.ExitVerification
-	}
-	return console.ExitFailed
-}
-
-func (e *dueError) ReasonCode() string {
-	if e.state == repository.StateExpired {
-		return "metadata-expired"
-	}
-	return "refresh-due"
-}
-
-func (e *dueError) Hint() string { return e.next }
 
 func runStatus(c *cli.Context) error {
 	v, err := commonOf(c)
@@ -114,15 +112,15 @@ func runStatus(c *cli.Context) error {
 			return err
 		}
 	}
-	if status.State == repository.StateOK {
-		return nil
-	}
-	return &dueError{state: status.State, next: result.Next[0]}
+	return result.alarm()
 }
 
 // nextSteps says what to do about each role that is due, or when to look again.
 func nextSteps(s *repository.Status) []string {
 	var steps []string
+	if s.Older != nil {
+		steps = append(steps, s.Older.Advice)
+	}
 	first := s.Roles[0].Due
 	for _, role := range s.Roles {
 		if role.Due.Before(first) {

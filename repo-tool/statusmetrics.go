@@ -77,6 +77,10 @@ func otherMetrics(s *repository.Status) []*metric {
 	roots.add(float64(s.Roots))
 	warnings := &metric{name: "tufboot_repository_warnings", help: "The number of warnings that status shows."}
 	warnings.add(float64(len(s.Warnings)))
+	older := &metric{name: "tufboot_repository_older", help: "1 if a newer state than this was published before, so that nodes refuse it."}
+	if older.add(0); s.Older != nil {
+		older.samples[0].value = 1
+	}
 	release := &metric{name: "tufboot_repository_channel_release_info", help: "The release that a channel points to."}
 	nodes := &metric{name: "tufboot_repository_channel_nodes_ratio", help: "The part of a channel's nodes that may have its release by now."}
 	for _, c := range s.Channels {
@@ -86,7 +90,7 @@ func otherMetrics(s *repository.Status) []*metric {
 			release.add(1, append(is, label{"version", p.Version}, label{"id", string(p.ID)})...)
 		}
 	}
-	return []*metric{roots, warnings, release, nodes}
+	return []*metric{roots, warnings, older, release, nodes}
 }
 
 func unix(t time.Time) float64 { return float64(t.Unix()) }

@@ -29,6 +29,7 @@ func TestPublishCrash(t *testing.T) {
 	}, func(t *testing.T) {
 		old.sees("1", "2")
 		newReader(t, r.Place()).sees("1", "2")
+		wantNotOlder(t, r)
 		again := newRepository(storage.NewFolder(r.Place()), at(start))
 		publish(t, again, keys, "2")
 		old.sees("2")
@@ -143,6 +144,15 @@ func TestNumbersAreNeverUsedTwice(t *testing.T) {
 	now, err := readMetadata(t.Context(), r.store, versionedFile(Releases, 2))
 	if err != nil || string(now) != string(left) {
 		t.Errorf("2.releases.json was written again (%v)", err)
+	}
+}
+
+// wantNotOlder checks that what a crash has left is not taken for an older copy.
+func wantNotOlder(t *testing.T, r *Repository) {
+	t.Helper()
+	s, err := ReadStatus(t.Context(), r.plain(), StatusOptions{Options: at(start)})
+	if err != nil || s.Older != nil || s.State != StateOK {
+		t.Errorf("status %+v, error %v", s, err)
 	}
 }
 

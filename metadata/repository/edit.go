@@ -65,7 +65,7 @@ func (r *Repository) read(ctx context.Context) (*state, earlier, error) {
 	if err != nil {
 		return nil, earlier{}, err
 	}
-	was, err := r.readBefore(ctx)
+	was, err := readBefore(ctx, r.store)
 	if err != nil {
 		return nil, earlier{}, err
 	}

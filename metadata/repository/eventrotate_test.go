@@ -169,6 +169,7 @@ func TestRotateCrash(t *testing.T) {
 	}, func(t *testing.T) {
 		old.sees("1")
 		newReader(t, r.Place()).sees("1")
+		wantNotOlder(t, r)
 		again := newRepository(storage.NewFolder(r.Place()), at(start))
 		if _, err := again.PublishEvent(t.Context(), e, k.all()); err != nil {
 			t.Fatal(err)

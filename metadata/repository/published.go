@@ -59,9 +59,9 @@ type earlier struct {
 	states []int64      // timestamp versions in the history, the newest first
 }
 
-func (r *Repository) readBefore(ctx context.Context) (b earlier, err error) {
-	if b.marker, b.info, err = readMarker(ctx, r.store); err == nil {
-		b.states, err = historyVersions(ctx, r.store)
+func readBefore(ctx context.Context, from Listable) (b earlier, err error) {
+	if b.marker, b.info, err = readMarker(ctx, from); err == nil {
+		b.states, err = historyVersions(ctx, from)
 	}
 	return b, err
 }

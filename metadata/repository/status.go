@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 	StateOK      = "ok"
 	StateDue     = "due"     // within the window before its expiry, or what WarnWithin says
 	StateExpired = "expired" // clients refuse it
+	// StateOlder is of the repository alone: nodes hold a newer state than is
+	// published, and refuse this one.
+	StateOlder = "older"
 )
 
 // RoleStatus is what there is to know about a role.
@@ -82,14 +86,17 @@ type HistoryStatus struct {
 type Status struct {
 	Place string       `json:"place"`
 	At    time.Time    `json:"at"`
-	State string       `json:"state"` // the worst of the roles'
+	State string       `json:"state"` // StateOlder, or the worst of the roles'
 	Roles []RoleStatus `json:"roles"`
 	// Roots is the length of the chain that a client with the first root walks.
 	Roots    int64           `json:"root_versions"`
 	Channels []ChannelStatus `json:"channels"`
 	// History is nil where the place has no list of its files.
-	History  *HistoryStatus `json:"history,omitempty"`
-	Warnings []Warning      `json:"warnings"`
+	History *HistoryStatus `json:"history,omitempty"`
+	// Older says why what is published is older than it was, as the commands that
+	// sign refuse it; nil if it is not, or if the place has no list of its files.
+	Older    *RefusedError `json:"-"`
+	Warnings []Warning     `json:"warnings"`
 }
 
 // StatusOptions say how to judge.
@@ -110,6 +117,13 @@ func (r *Repository) Status(ctx context.Context) (*Status, error) {
 // releases.
 func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_ *Status, err error) {
 	defer recoverMalformed(&err)
+	var was earlier
+	list, listable := from.(Listable)
+	if listable { // before what is published, which somebody may make newer meanwhile
+		if was, err = readBefore(ctx, list); err != nil {
+			return nil, err
+		}
+	}
 	st, err := load(ctx, from)
 	if err != nil {
 		return nil, err
@@ -129,8 +143,12 @@ func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_
 	if err := status.addChannels(ctx, st); err != nil {
 		return nil, err
 	}
-	if l, ok := from.(Listable); ok {
-		if status.History, err = historyStatus(ctx, l); err != nil {
+	if listable {
+		status.History = was.status()
+		err := was.check(ctx, st)
+		if errors.As(err, &status.Older) {
+			status.State = StateOlder
+		} else if err != nil {
 			return nil, err
 		}
 	}

@@ -27,19 +27,11 @@ func historyVersions(ctx context.Context, from Listable) ([]int64, error) {
 	return versions, nil
 }
 
-// historyStatus counts past states by their names.
-func historyStatus(ctx context.Context, from Listable) (*HistoryStatus, error) {
-	versions, err := historyVersions(ctx, from)
-	if err != nil {
-		return nil, err
+// status counts past states by their names.
+func (b earlier) status() *HistoryStatus {
+	h := &HistoryStatus{States: len(b.states), Published: b.marker.Timestamp}
+	if n := len(b.states); n > 0 {
+		h.Newest, h.Oldest = b.states[0], b.states[n-1]
 	}
-	m, _, err := readMarker(ctx, from)
-	if err != nil {
-		return nil, err
-	}
-	h := &HistoryStatus{States: len(versions), Published: m.Timestamp}
-	if len(versions) > 0 {
-		h.Newest, h.Oldest = versions[0], versions[len(versions)-1]
-	}
-	return h, nil
+	return h
 }

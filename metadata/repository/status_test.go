@@ -107,6 +107,31 @@ func TestHistoryWarnings(t *testing.T) {
 	want(WarnHistoryGap + " timestamp")
 }
 
+// during is a store in which something happens while timestamp.json is read.
+type during struct {
+	*storage.Folder
+	do func()
+}
+
+func (d *during) Open(ctx context.Context, name string) (io.ReadCloser, storage.Info, error) {
+	f, info, err := d.Folder.Open(ctx, name)
+	if name == timestampFile {
+		d.do()
+	}
+	return f, info, err
+}
+
+// TestStatusMeanwhile: what is published while status reads does not make what it
+// has read an older copy.
+func TestStatusMeanwhile(t *testing.T) {
+	r, keys := newRepo(t)
+	from := &during{storage.NewFolder(r.Place()), func() { publish(t, r, keys, "1") }}
+	s, err := ReadStatus(t.Context(), from, StatusOptions{Options: at(start)})
+	if err != nil || s.Older != nil || s.State != StateOK {
+		t.Errorf("status %+v, error %v", s, err)
+	}
+}
+
 // TestDuplicateKeyWarning: the same key under two ids, as other tools can write
 // it, is one key.
 func TestDuplicateKeyWarning(t *testing.T) {

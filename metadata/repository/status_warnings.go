@@ -187,12 +187,13 @@ func (s *Status) warnHistory(add addWarning) {
 	// A change of keys may publish a second timestamp at once, which is no state
 	// of its own.
 	const step = 2
-	switch was := max(h.Newest, h.Published); {
-	case was > published:
-		add(WarnHistoryNewer, Timestamp, "timestamp version %d was published once, and now it is %d: nodes that have seen it refuse this; restore the newest copy of the repository", was, published)
+	switch {
+	case s.Older != nil:
+		add(WarnHistoryNewer, Timestamp, "%v: nodes that have seen it refuse this; %s", s.Older, s.Older.Advice)
+	case h.Newest > published: // by the name alone, and so no past state
 	case h.States == 0 && published > 1:
 		add(WarnHistoryGap, Timestamp, "nothing is known of the states before timestamp version %d, so whether nodes get from them to the next cannot be tried (a mirror keeps no history, and needs none)", published)
-	case published > h.Newest+step:
+	case published-h.Newest > step:
 		add(WarnHistoryGap, Timestamp, "nothing is known of the states between timestamp versions %d and %d: something else than this program has published", h.Newest, published)
 	}
 }
