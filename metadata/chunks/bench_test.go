@@ -1,0 +1,48 @@
+package chunks
+
+import "testing"
+
+func BenchmarkSplit(b *testing.B) {
+	data := pseudoRandom(8 << 20)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		s := NewSplitter(DefaultParams(), func([]byte) error { return nil })
+		_, _ = s.Write(data)
+		_ = s.Close()
+	}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	data := pseudoRandom(8 << 20)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		mapOf(b, DefaultParams(), data)
+	}
+}
+
+func BenchmarkIDOf(b *testing.B) {
+	data := pseudoRandom(8 << 10)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		IDOf(data)
+	}
+}
+
+// The map of a file of 100 MB.
+func BenchmarkParse(b *testing.B) {
+	m := &Map{Params: DefaultParams(), Chunks: make([]Chunk, 12_000)}
+	for i := range m.Chunks {
+		m.Chunks[i].Length = 9000
+	}
+	data, err := m.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(data, m.Length()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
