@@ -117,10 +117,10 @@ func commands(t *testing.T, keys Signers) map[string]command {
 }
 
 // memoryRepo makes a repository with release 1.0 in memory.
-func memoryRepo(t *testing.T) (m *memory, keysDir string) {
+func memoryRepo(t *testing.T) (m *memStore, keysDir string) {
 	t.Helper()
 	roles, keys, keysDir := fixedKeys(t, KeyPlan{Type: Ed25519, RootKeys: 2, RootThreshold: 2})
-	m = newMemory(nil)
+	m = newMemStore()
 	r, err := Create(t.Context(), m, CreateOptions{Options: at(start), Roles: roles, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
@@ -193,9 +193,9 @@ func TestFailingStore(t *testing.T) {
 
 // failOne lets the operation of that number fail, and returns false if there
 // are not that many.
-func failOne(t *testing.T, template *memory, c command, fault error, after, writes bool, number int) bool {
+func failOne(t *testing.T, template *memStore, c command, fault error, after, writes bool, number int) bool {
 	t.Helper()
-	m := newMemory(template)
+	m := template.clone()
 	count, what := 0, ""
 	hook := func(op string) error {
 		if writes && (op == "open" || op == "stat" || op == "list" || op == "lock") {

@@ -26,7 +26,7 @@ func TestTwoPublishers(t *testing.T) {
 			c, second := commands(t, keys)[name], release(t, keys, "1.5", "1.5")
 			told := 0
 			for number := 0; ; number++ {
-				m := newMemory(template)
+				m := template.clone()
 				count, between := 0, false
 				h := &hooked{Store: m, before: func(string) error {
 					if st, releases := seen(t, m); c.done(st, releases) && !between {
