@@ -107,6 +107,26 @@ func TestProgressInLog(t *testing.T) {
 	}
 }
 
+// TestBar shows progress to a terminal: one line that is drawn over and goes
+// away at the end, and not once for each of many small steps.
+func TestBar(t *testing.T) {
+	var out strings.Builder
+	p := &Progress{out: &out, terminal: true, label: "kernel", total: 30e6}
+	for range 1000 {
+		p.Set(15e6)
+	}
+	p.Close()
+	first := clearLine + "kernel [" + strings.Repeat("=", 15) + strings.Repeat(" ", 15) + "] 15/30 MB"
+	if got := out.String(); !strings.HasPrefix(got, first) || !strings.HasSuffix(got, clearLine) || strings.Count(got, "kernel") == 1000 {
+		t.Errorf("got %q", got)
+	}
+	for done, want := range map[int64]int{-1: 0, 0: 0, 1: 0, 30e6: 30, 31e6: 30} {
+		if n := strings.Count(bar("x", done, 30e6), "="); n != want {
+			t.Errorf("%d bytes of 30 MB: %d of 30 are filled, want %d", done, n, want)
+		}
+	}
+}
+
 // TestNoProgress uses what shows nothing, which must not fail.
 func TestNoProgress(*testing.T) {
 	for _, p := range []*Progress{nil, {}} {
