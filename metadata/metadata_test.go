@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,6 +20,39 @@ func validRelease() *Release {
 		Initramfs: Artifact{Target: "releases/1.0.0/amd64/initramfs", Length: 20, SHA256: sum},
 		Cmdline:   "console=ttyS0 quiet",
 		Notes:     "<notes> & \"more\"\n",
+	}
+}
+
+// chunkedRelease has chunk maps, as large as they can be.
+func chunkedRelease() *Release {
+	r := validRelease()
+	r.Kernel.Length, r.Initramfs.Length = 10<<20, 20<<20
+	r.KernelChunks = &Artifact{Target: "releases/1.0.0/amd64/vmlinuz.chunks", Length: MaxChunkMap(10 << 20), SHA256: sum}
+	r.InitramfsChunks = &Artifact{Target: "releases/1.0.0/amd64/initramfs.chunks", Length: MaxChunkMap(20 << 20), SHA256: sum}
+	return r
+}
+
+func TestReleaseChunks(t *testing.T) {
+	want := chunkedRelease()
+	data, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseRelease(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got.Size() != 30<<20 || len(got.Artifacts()) != 2 {
+		t.Errorf("the maps count as artifacts: %v", got.Artifacts())
+	}
+	if all := got.Targets(); !slices.Equal(all, []Artifact{got.Kernel, got.Initramfs, *got.KernelChunks, *got.InitramfsChunks}) {
+		t.Errorf("targets %v", all)
+	}
+	if all := validRelease().Targets(); len(all) != 2 {
+		t.Errorf("targets without maps: %v", all)
 	}
 }
 
@@ -71,8 +106,16 @@ func TestReleaseRefused(t *testing.T) {
 		"no hash":             func(r *Release) { r.Kernel.SHA256 = strings.Repeat("x", 64) },
 		"command line":        func(r *Release) { r.Cmdline = "a\nb" },
 		"notes without limit": func(r *Release) { r.Notes = strings.Repeat("n", MaxManifestSize) },
+		"map of another release": func(r *Release) {
+			r.KernelChunks.Target = "releases/1.0.1/amd64/vmlinuz.chunks"
+		},
+		"maps the wrong way round": func(r *Release) { r.KernelChunks, r.InitramfsChunks = r.InitramfsChunks, r.KernelChunks },
+		"map in another place":     func(r *Release) { r.InitramfsChunks.Target = "../initramfs.chunks" },
+		"map without a hash":       func(r *Release) { r.InitramfsChunks.SHA256 = "" },
+		"empty map":                func(r *Release) { r.InitramfsChunks.Length = 0 },
+		"large map":                func(r *Release) { r.InitramfsChunks.Length = 20<<20/50 + 4<<10 + 1 },
 	} {
-		r := validRelease()
+		r := chunkedRelease()
 		spoil(r)
 		if _, err := r.Encode(); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: Encode: %v", name, err)

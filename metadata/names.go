@@ -16,6 +16,10 @@ const (
 	InitramfsFile = "initramfs"
 )
 
+// ChunksSuffix ends the name of the target that is the chunk map of a file of a
+// release.
+const ChunksSuffix = ".chunks"
+
 // The two folders of a repository, relative to its base address.
 const (
 	MetadataDir = "metadata"
@@ -119,7 +123,8 @@ func ChannelTarget(channel string) string {
 }
 
 // ReleaseTarget returns the target name of one file of a release; file is one
-// of ManifestFile, KernelFile and InitramfsFile.
+// of ManifestFile, KernelFile and InitramfsFile, or one of these two with
+// ChunksSuffix.
 func ReleaseTarget(version, arch, file string) string {
 	return path.Join("releases", version, arch, file)
 }

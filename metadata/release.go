@@ -39,8 +39,23 @@ type Release struct {
 	Arch      string   `json:"arch"`
 	Kernel    Artifact `json:"kernel"`
 	Initramfs Artifact `json:"initramfs"`
-	Cmdline   string   `json:"cmdline,omitempty"`
-	Notes     string   `json:"notes,omitempty"`
+	// KernelChunks and InitramfsChunks name the chunk maps of the two (see package
+	// chunks), with which a node fetches only what it lacks. Nil: there is none.
+	// They belong to schema 1 like the rest: readers from before them ignore them.
+	KernelChunks    *Artifact `json:"kernel_chunks,omitempty"`
+	InitramfsChunks *Artifact `json:"initramfs_chunks,omitempty"`
+	Cmdline         string    `json:"cmdline,omitempty"`
+	Notes           string    `json:"notes,omitempty"`
+}
+
+// MinChunked is the least length, in bytes, of an artifact that gets a chunk map.
+// Below it, a map and its requests cost about what they save.
+const MinChunked = 1 << 20
+
+// MaxChunkMap returns the largest size, in bytes, that the chunk map of an artifact
+// of the given length can have: 2 % and 4 KiB.
+func MaxChunkMap(length int64) int64 {
+	return length/50 + 4<<10
 }
 
 // ID is the identity of a release: the SHA-256 of its manifest in lower-case
@@ -65,6 +80,18 @@ func IdentityOf(manifest []byte) ID {
 // to a slot.
 func (r *Release) Artifacts() []Artifact {
 	return []Artifact{r.Kernel, r.Initramfs}
+}
+
+// Targets returns everything that the manifest names: the artifacts and their chunk
+// maps.
+func (r *Release) Targets() []Artifact {
+	all := r.Artifacts()
+	for _, m := range []*Artifact{r.KernelChunks, r.InitramfsChunks} {
+		if m != nil {
+			all = append(all, *m)
+		}
+	}
+	return all
 }
 
 // Size returns the sum of the artifacts' lengths in bytes.
@@ -110,7 +137,32 @@ func (r *Release) validate() error {
 	if err := r.Initramfs.validate(); err != nil {
 		return fmt.Errorf("release %s (%s): %s: %w", r.Version, r.Arch, InitramfsFile, err)
 	}
+	if err := r.checkChunks(KernelFile, r.Kernel, r.KernelChunks); err != nil {
+		return err
+	}
+	if err := r.checkChunks(InitramfsFile, r.Initramfs, r.InitramfsChunks); err != nil {
+		return err
+	}
 	return CheckCmdline(r.Cmdline)
+}
+
+// checkChunks checks what the manifest says of the chunk map of a file. That the map
+// has to be the release's own keeps pruning simple: it goes with its release.
+func (r *Release) checkChunks(file string, of Artifact, chunks *Artifact) error {
+	if chunks == nil {
+		return nil
+	}
+	err := chunks.validate()
+	if want := ReleaseTarget(r.Version, r.Arch, file+ChunksSuffix); err == nil && chunks.Target != want {
+		err = fmt.Errorf("target %s is not %s: %w", chunks.Target, want, ErrFormat)
+	}
+	if most := MaxChunkMap(of.Length); err == nil && chunks.Length > most {
+		err = fmt.Errorf("length %d is more than %d: %w", chunks.Length, most, ErrFormat)
+	}
+	if err != nil {
+		return fmt.Errorf("release %s (%s): chunk map of %s: %w", r.Version, r.Arch, file, err)
+	}
+	return nil
 }
 
 func (a Artifact) validate() error {
