@@ -161,7 +161,7 @@ func tryRelease(ctx context.Context, node *client.Client, channel string, want r
 	if found.ID != want.ID {
 		return fmt.Errorf("it finds release %s with the identity %s, not %s", want.Version, found.ID.Short(), want.ID.Short())
 	}
-	for _, a := range found.Release.Artifacts() {
+	for _, a := range found.Release.Targets() {
 		if err := node.Download(ctx, a, nil, io.Discard, nil); err != nil {
 			return err
 		}

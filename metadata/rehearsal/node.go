@@ -170,7 +170,7 @@ func (v *visit) resolve(ctx context.Context, channel *metadata.Channel, arch, bo
 	if !v.thorough {
 		return nil
 	}
-	for _, artifact := range got.Release.Artifacts() {
+	for _, artifact := range got.Release.Targets() {
 		if err := v.transport.present(ctx, artifact); err != nil {
 			return err
 		}

@@ -145,7 +145,7 @@ func (c *bundleContents) addRelease(ctx context.Context, now *publishedState, ar
 	if err != nil {
 		return invalid("target %s: %w", ref.Target, err)
 	}
-	for _, a := range release.Artifacts() {
+	for _, a := range release.Targets() {
 		if err := c.addTarget(ctx, now, a.Target, a.SHA256); err != nil {
 			return fmt.Errorf("release %s (%s): %w", ref.Version, arch, err)
 		}

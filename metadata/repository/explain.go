@@ -304,7 +304,7 @@ func (x *explainer) channel(ctx context.Context, name, arch string) error {
 		at.Problem = err.Error()
 		return nil //nolint:nilerr // it is told
 	}
-	for _, a := range release.Artifacts() {
+	for _, a := range release.Targets() {
 		if _, err := x.trace(ctx, TraceArtifact, a.Target, a.SHA256); err != nil {
 			return err
 		}

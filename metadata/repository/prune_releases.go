@@ -85,7 +85,7 @@ func (p *pruner) artifacts(ctx context.Context, st *state, entries []entry, mani
 		if err != nil {
 			return nil, invalid("target %s: %w", t.Target, err)
 		}
-		for _, a := range release.Artifacts() {
+		for _, a := range release.Targets() {
 			named[a.Target] = true
 		}
 	}

@@ -221,7 +221,7 @@ func (v *verifier) checkManifest(ctx context.Context, name string) error {
 	if err != nil {
 		return invalid("target %s: %w", name, err)
 	}
-	for _, a := range release.Artifacts() {
+	for _, a := range release.Targets() {
 		if got, _, err := v.st.target(ctx, a.Target); err != nil {
 			return err
 		} else if got != a {
