@@ -133,7 +133,7 @@ func (d *download) attempt(ctx context.Context) error {
 	if d.whole {
 		offset = 0
 	}
-	answer, err := d.source.open(ctx, d.path, offset)
+	answer, err := d.source.open(ctx, d.path, offset, toEnd)
 	if err != nil {
 		return err
 	}

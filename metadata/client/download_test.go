@@ -298,6 +298,37 @@ func TestDownloadWithoutEnd(t *testing.T) {
 	})
 }
 
+// A disk that is slow to write is not the server's fault: nothing is asked for
+// twice because of it.
+func TestDownloadToSlowDisk(t *testing.T) {
+	r, a, data := payloadRepo(t, 400_000)
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(t, r, "http://server")
+		tries := 0
+		opts.Transport = fromDisk(r, func(req *http.Request, body io.Reader) io.Reader {
+			if !strings.HasSuffix(req.URL.Path, "payload") {
+				return body
+			}
+			tries++
+			return readerFunc(func(p []byte) (int, error) { // as a connection does
+				if err := req.Context().Err(); err != nil {
+					return 0, err
+				}
+				return body.Read(p)
+			})
+		})
+		var got bytes.Buffer
+		c := refreshed(t, opts)
+		must(t, c.Download(t.Context(), a, nil, writerFunc(func(p []byte) (int, error) {
+			time.Sleep(time.Hour)
+			return got.Write(p)
+		}), nil))
+		if !bytes.Equal(got.Bytes(), data) || tries != 1 {
+			t.Errorf("%d tries", tries)
+		}
+	})
+}
+
 // A full disk is not the server's fault, and asking again does not help.
 func TestDownloadWriteError(t *testing.T) {
 	r, a, _ := payloadRepo(t, 200_000)
@@ -318,6 +349,10 @@ func TestDownloadWriteError(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 type writerFunc func([]byte) (int, error)
 

@@ -13,11 +13,15 @@ import (
 
 // source reads the files of a repository.
 type source interface {
-	// open starts to read the file with the given slash-separated name. An
-	// offset above 0 asks for the bytes from there on; the answer may start at
-	// 0 all the same. Errors are *NetworkError, errNoRange, or the context's.
-	open(ctx context.Context, name string, offset int64) (*content, error)
+	// open starts to read the file with the given slash-separated name, from
+	// byte offset up to but not including byte end (toEnd: to the end of the
+	// file). The answer may be the whole file all the same. Errors are
+	// *NetworkError, errNoRange, or the context's.
+	open(ctx context.Context, name string, offset, end int64) (*content, error)
 }
+
+// toEnd asks for everything from the offset on.
+const toEnd = -1
 
 // content is an answer: body starts at byte start of a file of total bytes (-1:
 // not said).
@@ -25,6 +29,7 @@ type content struct {
 	body  io.ReadCloser
 	start int64
 	total int64
+	part  bool // the bytes that were asked for and no others
 }
 
 // errNoRange says that the server answered a request for a part with something
@@ -86,7 +91,7 @@ func (c *Client) fetch(ctx context.Context, name string, limit int64) ([]byte, e
 func (c *Client) fetchOnce(ctx context.Context, name string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, errTimeout)
 	defer cancel()
-	answer, err := c.source.open(ctx, name, 0)
+	answer, err := c.source.open(ctx, name, 0, toEnd)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +122,14 @@ func (e *timeoutError) Error() string { return e.text }
 
 // guarded is the body of an answer under watch: it ends the request when less
 // than minProgress bytes came within the stall timeout, and turns what goes
-// wrong into a NetworkError.
+// wrong into a NetworkError. Only the time that a reader waits for bytes counts:
+// a slow disk is not the server's fault.
 type guarded struct {
 	io.ReadCloser
 	ctx    context.Context
 	url    string
 	stall  time.Duration
+	left   time.Duration // until the next minProgress bytes must be there
 	timer  *time.Timer
 	recent int
 	cancel context.CancelCauseFunc
@@ -133,17 +140,22 @@ type guarded struct {
 const minProgress = 1024
 
 func newGuarded(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, url string, stall time.Duration) *guarded {
-	return &guarded{
-		ReadCloser: body, ctx: ctx, url: url, stall: stall, cancel: cancel,
+	g := &guarded{
+		ReadCloser: body, ctx: ctx, url: url, stall: stall, left: stall, cancel: cancel,
 		timer: time.AfterFunc(stall, func() { cancel(errStall) }),
 	}
+	g.timer.Stop()
+	return g
 }
 
 func (g *guarded) Read(p []byte) (int, error) {
+	began := time.Now()
+	g.timer.Reset(g.left)
 	n, err := g.ReadCloser.Read(p)
+	g.timer.Stop()
+	g.left -= time.Since(began)
 	if g.recent += n; g.recent >= minProgress {
-		g.recent = 0
-		g.timer.Reset(g.stall)
+		g.recent, g.left = 0, g.stall
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = networkError(g.ctx, g.url, err)

@@ -16,7 +16,7 @@ import (
 // fileSource reads a repository from a folder: a USB stick, a mounted share.
 type fileSource struct{ dir string }
 
-func (s *fileSource) open(ctx context.Context, name string, offset int64) (*content, error) {
+func (s *fileSource) open(ctx context.Context, name string, offset, end int64) (*content, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *fileSource) open(ctx context.Context, name string, offset int64) (*cont
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", path)
 	}
-	if err == nil && offset > info.Size() {
+	if err == nil && (offset > info.Size() || end > info.Size()) {
 		f.Close()
 		return nil, errNoRange
 	}
@@ -52,18 +52,24 @@ func (s *fileSource) open(ctx context.Context, name string, offset int64) (*cont
 		f.Close()
 		return nil, failed(err)
 	}
-	return &content{body: &fileBody{f, ctx, failed}, start: offset, total: info.Size()}, nil
+	body := &fileBody{File: f, ctx: ctx, failed: failed, rest: f}
+	if end >= 0 {
+		body.rest = io.LimitReader(f, end-offset)
+	}
+	return &content{body: body, start: offset, total: info.Size(), part: offset > 0 || end >= 0}, nil
 }
 
-// fileBody is an open file that ends with its context.
+// fileBody is an open file that ends with its context, or where the part ends
+// that was asked for.
 type fileBody struct {
 	*os.File
 	ctx    context.Context
 	failed func(error) error
+	rest   io.Reader // of File
 }
 
 func (b *fileBody) Read(p []byte) (int, error) {
-	n, err := contextReader{b.ctx, b.File}.Read(p)
+	n, err := contextReader{b.ctx, b.rest}.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil {
 		err = b.failed(err)
 	}

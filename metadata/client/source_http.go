@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -88,7 +89,7 @@ func (s *httpSource) url(name string) *url.URL {
 	return &u
 }
 
-func (s *httpSource) open(ctx context.Context, name string, offset int64) (*content, error) {
+func (s *httpSource) open(ctx context.Context, name string, offset, end int64) (*content, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (s *httpSource) open(ctx context.Context, name string, offset int64) (*cont
 	shown := u.Redacted()
 	ctx, cancel := context.WithCancelCause(ctx)
 	watchdog := time.AfterFunc(s.timeout, func() { cancel(errTimeout) })
-	resp, err := s.get(ctx, u, offset)
+	resp, err := s.get(ctx, u, offset, end)
 	watchdog.Stop()
 	if err != nil {
 		err = networkError(ctx, shown, err)
@@ -105,7 +106,7 @@ func (s *httpSource) open(ctx context.Context, name string, offset int64) (*cont
 	}
 	body := newGuarded(ctx, cancel, resp.Body, shown, s.stall)
 	resp.Body = body
-	answer, err := interpret(resp, offset, shown)
+	answer, err := interpret(resp, offset, end, shown)
 	if err != nil {
 		_ = body.Close()
 		return nil, err
@@ -114,7 +115,7 @@ func (s *httpSource) open(ctx context.Context, name string, offset int64) (*cont
 	return answer, nil
 }
 
-func (s *httpSource) get(ctx context.Context, u *url.URL, offset int64) (*http.Response, error) {
+func (s *httpSource) get(ctx context.Context, u *url.URL, offset, end int64) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
@@ -122,25 +123,29 @@ func (s *httpSource) get(ctx context.Context, u *url.URL, offset int64) (*http.R
 	req.Header.Set("User-Agent", s.userAgent)
 	// The signed bytes as they are: a compressed answer could grow without end.
 	req.Header.Set("Accept-Encoding", "identity")
-	if offset > 0 {
+	switch {
+	case end >= 0:
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, end-1))
+	case offset > 0:
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	return s.client.Do(req)
 }
 
 // interpret reads an answer's header.
-func interpret(resp *http.Response, offset int64, shown string) (*content, error) {
+func interpret(resp *http.Response, offset, end int64, shown string) (*content, error) {
 	answer := new(content)
+	asked := offset > 0 || end >= 0
 	switch {
 	case resp.StatusCode == http.StatusOK:
 		answer.total = resp.ContentLength
-	case resp.StatusCode == http.StatusPartialContent && offset > 0:
-		var ok bool
-		answer.start, answer.total, ok = parseContentRange(resp.Header.Get("Content-Range"))
-		if !ok || answer.start != offset {
+	case resp.StatusCode == http.StatusPartialContent && asked:
+		r, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		if !ok || r.start != offset || end >= 0 && r.end != end {
 			return nil, errNoRange
 		}
-	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset > 0:
+		answer.start, answer.total, answer.part = r.start, r.total, true
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && asked:
 		return nil, errNoRange
 	default:
 		// Read to its end, an answer leaves the connection for the next request.
@@ -157,31 +162,36 @@ func interpret(resp *http.Response, offset int64, shown string) (*content, error
 	return answer, nil
 }
 
-// parseContentRange reads "bytes START-END/TOTAL" (RFC 9110, section 14.4); a
-// total of "*" is -1.
-func parseContentRange(s string) (start, total int64, ok bool) {
+// contentRange is a part of a file: from byte start up to but not including byte
+// end, of total bytes (-1: not said).
+type contentRange struct{ start, end, total int64 }
+
+// parseContentRange reads "bytes FIRST-LAST/TOTAL" (RFC 9110, section 14.4).
+func parseContentRange(s string) (r contentRange, ok bool) {
 	s, ok = strings.CutPrefix(s, "bytes ")
 	if !ok {
-		return 0, 0, false
+		return r, false
 	}
 	span, size, ok := strings.Cut(s, "/")
 	if !ok {
-		return 0, 0, false
+		return r, false
 	}
-	first, last, ok := strings.Cut(span, "-")
+	from, to, ok := strings.Cut(span, "-")
 	if !ok {
-		return 0, 0, false
+		return r, false
 	}
-	start, err1 := strconv.ParseInt(first, 10, 64)
-	end, err2 := strconv.ParseInt(last, 10, 64)
-	if err1 != nil || err2 != nil || start < 0 || end < start {
-		return 0, 0, false
+	first, err1 := strconv.ParseInt(from, 10, 64)
+	last, err2 := strconv.ParseInt(to, 10, 64)
+	if err1 != nil || err2 != nil || first < 0 || last < first || last == math.MaxInt64 {
+		return r, false
 	}
+	r = contentRange{start: first, end: last + 1, total: -1}
 	if size == "*" {
-		return start, -1, true
+		return r, true
 	}
 	total, err := strconv.ParseInt(size, 10, 64)
-	return start, total, err == nil && total > end
+	r.total = total
+	return r, err == nil && total > last
 }
 
 // statusError is the NetworkError for an answer that is not the file.

@@ -8,20 +8,20 @@ import (
 )
 
 func TestParseContentRange(t *testing.T) {
-	for s, want := range map[string][2]int64{
-		"bytes 5-9/10": {5, 10}, "bytes 0-0/1": {0, 1}, "bytes 5-9/*": {5, -1},
+	for s, want := range map[string]contentRange{
+		"bytes 5-9/10": {5, 10, 10}, "bytes 0-0/1": {0, 1, 1}, "bytes 5-9/*": {5, 10, -1}, "bytes 5-6/10": {5, 7, 10},
 	} {
-		if start, total, ok := parseContentRange(s); !ok || start != want[0] || total != want[1] {
-			t.Errorf("%q: %d of %d, %t", s, start, total, ok)
+		if r, ok := parseContentRange(s); !ok || r != want {
+			t.Errorf("%q: %+v, %t", s, r, ok)
 		}
 	}
 	for _, s := range []string{
 		"", "bytes", "bytes ", "5-9/10", "bytes 5-9", "bytes 9-5/10", "bytes 5-10/10", "bytes -5-9/10",
 		"bytes x-9/10", "bytes 5-x/10", "bytes 5-9/x", "bytes */10", "bytes 5-/10", "items 5-9/10",
-		"bytes 5-99999999999999999999/*",
+		"bytes 5-99999999999999999999/*", "bytes 5-9223372036854775807/*",
 	} {
-		if start, total, ok := parseContentRange(s); ok {
-			t.Errorf("%q: %d of %d", s, start, total)
+		if r, ok := parseContentRange(s); ok {
+			t.Errorf("%q: %+v", s, r)
 		}
 	}
 }
@@ -30,9 +30,9 @@ func FuzzParseContentRange(f *testing.F) {
 	f.Add("bytes 5-9/10")
 	f.Add("bytes */10")
 	f.Fuzz(func(t *testing.T, s string) {
-		start, total, ok := parseContentRange(s)
-		if ok && (start < 0 || total != -1 && total <= start) {
-			t.Errorf("%q: %d of %d", s, start, total)
+		r, ok := parseContentRange(s)
+		if ok && (r.start < 0 || r.end <= r.start || r.total != -1 && r.total < r.end) {
+			t.Errorf("%q: %+v", s, r)
 		}
 	})
 }
@@ -65,7 +65,7 @@ func TestNamesThatLeaveTheRepository(t *testing.T) {
 	}
 	for _, name := range []string{"", "..", "../x", "a/../../x", "/etc/passwd", `a\..\b`, "a\x00b"} {
 		for _, s := range []source{web, &fileSource{dir: t.TempDir()}} {
-			if _, err := s.open(context.Background(), name, 0); err == nil || isMissing(err) {
+			if _, err := s.open(context.Background(), name, 0, toEnd); err == nil || isMissing(err) {
 				t.Errorf("%T: %q: %v", s, name, err)
 			}
 		}
