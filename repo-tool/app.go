@@ -205,6 +205,18 @@ func require(c *cli.Context, names ...string) error {
 	return nil
 }
 
+// oneArg returns the argument of a command that takes one at the most, or
+// otherwise where there is none.
+func oneArg(c *cli.Context, what, otherwise string) (string, error) {
+	switch c.Args().Len() {
+	case 0:
+		return otherwise, nil
+	case 1:
+		return c.Args().First(), nil
+	}
+	return "", console.Usagef("%s: one %s, not %d", commandName(c), what, c.Args().Len())
+}
+
 func repoFlag() cli.Flag {
 	return &cli.StringFlag{Name: "repo", Usage: "the repository's `PLACE`: a folder, or a bucket (s3://BUCKET?prefix=DIR/)", EnvVars: []string{"REPO_TOOL_REPO"}}
 }

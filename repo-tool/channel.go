@@ -38,23 +38,12 @@ func channelShowCommand() *cli.Command {
 	}
 }
 
-// channelName returns the channel that a command was given.
-func channelName(c *cli.Context) (string, error) {
-	switch c.Args().Len() {
-	case 0:
-		return defaultChannel, nil
-	case 1:
-		return c.Args().First(), nil
-	}
-	return "", console.Usagef("%s: one channel, not %d", commandName(c), c.Args().Len())
-}
-
 func runChannelShow(c *cli.Context) error {
 	v, err := commonOf(c)
 	if err != nil {
 		return err
 	}
-	name, err := channelName(c)
+	name, err := oneArg(c, "channel", defaultChannel)
 	if err != nil {
 		return err
 	}
@@ -120,7 +109,7 @@ func channelRolloutCommand() *cli.Command {
 }
 
 func runChannelRollout(c *cli.Context) error {
-	name, err := channelName(c)
+	name, err := oneArg(c, "channel", defaultChannel)
 	if err != nil {
 		return err
 	}
@@ -165,7 +154,7 @@ func channelMaintenanceCommand() *cli.Command {
 }
 
 func runChannelMaintenance(c *cli.Context) error {
-	name, err := channelName(c)
+	name, err := oneArg(c, "channel", defaultChannel)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,9 +80,7 @@ func runImport(c *cli.Context, v common, dir string, pass []byte) error {
 		return err
 	}
 	bars := &bars{}
-	if !v.json && console.IsTerminal(os.Stderr) {
-		opts.Progress = func(done, total int64) { bars.show("copy", done, total) }
-	}
+	opts.Progress = bars.progress(v, "copy")
 	imported, err := repository.Import(c.Context, from, to, opts)
 	bars.close()
 	if err != nil {

@@ -57,11 +57,7 @@ func runKeyChange(c *cli.Context, needed ...string) error {
 	if err != nil {
 		return err
 	}
-	keys, err := openKeys(c)
-	if err != nil {
-		return err
-	}
-	repo, err := openRepo(c, v)
+	repo, keys, err := openToSign(c, v)
 	if err != nil {
 		return err
 	}

@@ -26,9 +26,6 @@ func runList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := require(c, "repo"); err != nil {
-		return err
-	}
 	repo, err := openRepo(c, v)
 	if err != nil {
 		return err

@@ -107,3 +107,17 @@ func openKeys(c *cli.Context) (*repository.KeyDir, error) {
 	keys.Logger = v.logger
 	return keys, nil
 }
+
+// openToSign returns what commands need that sign: the repository that --repo
+// names, and the keys.
+func openToSign(c *cli.Context, v common) (*repository.Repository, *repository.KeyDir, error) {
+	if err := require(c, "repo"); err != nil {
+		return nil, nil, err
+	}
+	keys, err := openKeys(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	repo, err := openRepo(c, v)
+	return repo, keys, err
+}

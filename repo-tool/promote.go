@@ -90,7 +90,7 @@ func runPromote(c *cli.Context) error {
 	if err := require(c, "from", "to"); err != nil {
 		return err
 	}
-	version, err := oneVersion(c, false)
+	version, err := oneArg(c, "version", "")
 	if err != nil {
 		return err
 	}
@@ -105,28 +105,13 @@ func runPromote(c *cli.Context) error {
 	})
 }
 
-// oneVersion returns the version that a command was given.
-func oneVersion(c *cli.Context, needed bool) (string, error) {
-	switch {
-	case c.Args().Len() > 1:
-		return "", console.Usagef("%s: one version, not %d", commandName(c), c.Args().Len())
-	case needed && c.Args().Len() == 0:
-		return "", console.Usagef("%s: which version? see repo-tool %s --help", commandName(c), commandName(c))
-	}
-	return c.Args().First(), nil
-}
-
 // changeChannel runs a command on a channel and shows what it did.
 func changeChannel(c *cli.Context, do func(*repository.Repository, repository.Signers) (*repository.ChannelChange, error)) error {
 	v, err := commonOf(c)
 	if err != nil {
 		return err
 	}
-	repo, err := openRepo(c, v)
-	if err != nil {
-		return err
-	}
-	keys, err := openKeys(c)
+	repo, keys, err := openToSign(c, v)
 	if err != nil {
 		return err
 	}

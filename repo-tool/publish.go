@@ -92,15 +92,11 @@ func runPublish(c *cli.Context) error {
 	if p := opts.Pointing; opts.Channel == "" && (p.Rollout != nil || p.Minimum != "" || p.Steps != nil) {
 		return console.Usagef("publish: --rollout, --minimum and --step say how a channel points to the release: name the channel")
 	}
-	keys, err := openKeys(c)
+	repo, keys, err := openToSign(c, v)
 	if err != nil {
 		return err
 	}
 	opts.Keys = keys
-	repo, err := openRepo(c, v)
-	if err != nil {
-		return err
-	}
 	bars := &bars{}
 	if !v.json && console.IsTerminal(os.Stderr) {
 		opts.Progress = bars.show

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -61,10 +60,8 @@ func runVerify(c *cli.Context) error {
 		return err
 	}
 	opts := repository.VerifyOptions{Options: v.options(), MetadataOnly: c.Bool("metadata-only")}
-	if path := c.String("root"); path != "" {
-		if opts.Root, err = os.ReadFile(path); err != nil {
-			return fmt.Errorf("root: %w", err)
-		}
+	if opts.Root, err = trustedRoot(c); err != nil {
+		return err
 	}
 	from, err := storage.OpenReader(c.Context, c.String("repo"))
 	if err != nil {
@@ -146,10 +143,7 @@ func verify(ctx context.Context, v common, from storage.Reader, opts repository.
 	clients := rehearsal.VerifyOptions{Options: rehearsal.Options{Now: opts.Now, Logger: v.logger}, Root: opts.Root}
 	bars := &bars{}
 	defer bars.close()
-	if !v.json && console.IsTerminal(os.Stderr) {
-		opts.Progress = func(done, total int64) { bars.show("verify", done, total) }
-		clients.Progress = func(done, total int64) { bars.show("past states", done, total) }
-	}
+	opts.Progress, clients.Progress = bars.progress(v, "verify"), bars.progress(v, "past states")
 	result := verifyResult{metadataOnly: opts.MetadataOnly}
 	var err error
 	if result.Clients, err = rehearsal.Verify(ctx, from, clients); err != nil {

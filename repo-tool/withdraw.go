@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"tufboot/internal/console"
 	"tufboot/metadata/repository"
 )
 
@@ -28,7 +29,10 @@ the channel does not go back to it later by itself.`,
 }
 
 func runWithdraw(c *cli.Context) error {
-	version, err := oneVersion(c, true)
+	if !c.Args().Present() {
+		return console.Usagef("withdraw: which version? see repo-tool withdraw --help")
+	}
+	version, err := oneArg(c, "version", "")
 	if err != nil {
 		return err
 	}
