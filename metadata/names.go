@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -32,16 +31,10 @@ const (
 // specification, section 4).
 const ExpiryField = "x-tufboot-expiry-seconds"
 
-var (
-	versionForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_~-]{0,63}$`)
-	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
-	segmentForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_~-]{0,127}$`)
-)
-
 // CheckVersion reports whether v can be a release's version: 1 to 64
 // characters of A-Z a-z 0-9 . + _ ~ -, the first a letter or digit.
 func CheckVersion(v string) error {
-	if !versionForm.MatchString(v) {
+	if !isWord(v, 64, upper+lower, ".+_~-") {
 		return fmt.Errorf("version %q: use 1 to 64 of A-Z a-z 0-9 . + _ ~ -, starting with a letter or digit: %w", v, ErrFormat)
 	}
 	return nil
@@ -50,7 +43,7 @@ func CheckVersion(v string) error {
 // CheckArch reports whether arch can name an architecture (as Go names it:
 // amd64, arm64, ...).
 func CheckArch(arch string) error {
-	if !nameForm.MatchString(arch) {
+	if !isWord(arch, 32, lower, "_-") {
 		return fmt.Errorf("architecture %q: use 1 to 32 of a-z 0-9 _ -: %w", arch, ErrFormat)
 	}
 	return nil
@@ -58,7 +51,7 @@ func CheckArch(arch string) error {
 
 // CheckChannel reports whether name can name a channel.
 func CheckChannel(name string) error {
-	if !nameForm.MatchString(name) {
+	if !isWord(name, 32, lower, "_-") {
 		return fmt.Errorf("channel %q: use 1 to 32 of a-z 0-9 _ -: %w", name, ErrFormat)
 	}
 	return nil
@@ -71,11 +64,25 @@ func CheckTarget(name string) error {
 		return fmt.Errorf("target name %q is not a clean relative path: %w", name, ErrFormat)
 	}
 	for segment := range strings.SplitSeq(name, "/") {
-		if !segmentForm.MatchString(segment) {
+		if !isWord(segment, 128, upper+lower, ".+_~-") {
 			return fmt.Errorf("target name %q: %q is not allowed: %w", name, segment, ErrFormat)
 		}
 	}
 	return nil
+}
+
+const (
+	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	digits = "0123456789"
+)
+
+// isWord reports whether s is 1 to limit characters, each one of letters, a
+// digit or one of marks, and the first no mark. (Regular expressions with such
+// limits cost 0.4 ms at every start of a program, before main.)
+func isWord(s string, limit int, letters, marks string) bool {
+	return s != "" && len(s) <= limit &&
+		strings.ContainsRune(letters+digits, rune(s[0])) && strings.Trim(s, letters+digits+marks) == ""
 }
 
 // reservedPrefix starts the kernel parameters by which the boot loader tells
