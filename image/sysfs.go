@@ -50,7 +50,8 @@ func (f *finder) open(sys string) (*blockDevice, error) {
 // partitionDevice returns the device node of a partition: the kernel's one with
 // the same number, which must have the same place and size.
 func (f *finder) partitionDevice(d *blockDevice, e gptEntry) (string, error) {
-	files, err := filepath.Glob(filepath.Join(d.sys, "*", "partition"))
+	// The kernel names a partition after its disk: sda1, nvme0n1p1.
+	files, err := filepath.Glob(filepath.Join(d.sys, filepath.Base(d.sys)+"*", "partition"))
 	if err != nil {
 		return "", err
 	}
