@@ -18,7 +18,10 @@ func refreshCommand() *cli.Command {
 		Description: examples(`Signs every role's metadata that is within its window before expiry, and does
 nothing outside: run it from a scheduler, daily. It needs the snapshot and
 timestamp keys; root and targets are signed too where their keys are at hand,
-and reported where they are due and not.`,
+and reported where they are due and not.
+
+A change of keys that was cut short after its root was published is completed,
+where the new keys are at hand.`,
 			"repo-tool refresh --repo repo --keys online-keys --password-file pw",
 			"repo-tool refresh --repo repo --keys online-keys --keys /media/usb/root-1 --keys /media/usb/root-2"),
 		Flags: append([]cli.Flag{
@@ -50,6 +53,11 @@ func runRefresh(c *cli.Context) error {
 			fmt.Fprintln(w, "nothing to do: nothing expires soon")
 			return
 		}
-		fmt.Fprintf(w, "signed again: %s\n", strings.Join(result.Signed, ", "))
+		if len(result.Finished) > 0 {
+			fmt.Fprintf(w, "completed a change of keys that was cut short: %s\n", strings.Join(result.Finished, ", "))
+		}
+		if again := result.Signed[len(result.Finished):]; len(again) > 0 {
+			fmt.Fprintf(w, "signed again: %s\n", strings.Join(again, ", "))
+		}
 	})
 }

@@ -53,7 +53,8 @@
 // that it leads to, so that it holds under both roots. A reader is then served at
 // every moment. Where the old keys are gone there is no bridge: a reader between
 // the last two writes fails, and succeeds when it tries again. After a crash there
-// [Repository.PublishEvent] with the same event completes the change.
+// [Repository.PublishEvent] with the same event completes the change, and so does
+// [Repository.Refresh], which needs no event.
 //
 // Delegated roles need no bridge: which keys they have, and what they have signed,
 // is switched by the one timestamp that names both.

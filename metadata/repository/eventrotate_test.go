@@ -2,6 +2,8 @@ package repository
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"tufboot/metadata/storage"
@@ -224,6 +226,7 @@ func TestLostTimestampKey(t *testing.T) {
 					wantReason(t, err, ReasonUnfinished)
 					_, err = again.Publish(t.Context(), release(t, keys, "2", "2"))
 					wantReason(t, err, ReasonUnfinished)
+					finishWithout(t, again, k, e, old, gone)
 				}
 				if _, err := again.PublishEvent(t.Context(), e, keys); err != nil {
 					t.Fatal(err)
@@ -237,4 +240,34 @@ func TestLostTimestampKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+// finishWithout completes a change of keys in a copy, without its event.
+func finishWithout(t *testing.T, torn *Repository, k *keyring, e *Event, old *reader, gone []string) {
+	t.Helper()
+	r := copyRepo(t, torn)
+	refresh := func(keys Signers) error {
+		_, err := r.Refresh(t.Context(), RefreshOptions{Keys: keys})
+		return err
+	}
+	err := refresh(k.keys("snapshot", "timestamp")) // the old ones
+	wantReason(t, err, ReasonUnfinished)
+	var refused *RefusedError
+	if want := shortID(k.id("timestamp-new")); !errors.As(err, &refused) || !strings.Contains(refused.Advice, "timestamp: 1 of "+want) {
+		t.Errorf("the advice does not name the key %s: %v", want, err)
+	}
+	online := []string{"snapshot", "timestamp-new"}
+	if len(gone) > 1 {
+		online = []string{"snapshot-new", "timestamp-new"}
+	}
+	if err := refresh(k.keys(online...)); err != nil {
+		t.Fatal(err)
+	}
+	here := &reader{t: t, dir: r.Place(), root: old.root, cache: t.TempDir(), now: start}
+	here.sees("1")
+	if got, err := r.PublishEvent(t.Context(), e, k.keys(online...)); err != nil || got.Changed {
+		t.Errorf("the event after that: %+v, %v", got, err)
+	}
+	publish(t, r, k.all(gone...), "2")
+	here.sees("2")
 }

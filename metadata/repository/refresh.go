@@ -15,8 +15,9 @@ type RefreshOptions struct {
 
 // Refreshed is what Refresh did.
 type Refreshed struct {
-	Signed   []string      `json:"signed"`            // roles, in the order of writing
-	Skipped  []SkippedRole `json:"skipped,omitempty"` // due, but their keys are not here
+	Signed   []string      `json:"signed"`             // roles, in the order of writing
+	Finished []string      `json:"finished,omitempty"` // of these: to complete a change of keys
+	Skipped  []SkippedRole `json:"skipped,omitempty"`  // due, but their keys are not here
 	Versions Versions      `json:"versions"`
 }
 
@@ -31,7 +32,27 @@ type SkippedRole struct {
 // it. Outside all windows it writes nothing, so that a scheduler can call it at
 // any interval. Root and all targets roles are skipped, and reported, where their
 // keys are kept offline; without the keys of snapshot and timestamp it fails.
+//
+// A change of keys that was cut short after the new root is completed first, where
+// the keys are here: readers fail until that is done, and its event may be lost.
 func (r *Repository) Refresh(ctx context.Context, opts RefreshOptions) (*Refreshed, error) {
+	result, err := r.refresh(ctx, opts)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Reason != ReasonUnfinished {
+		return result, err
+	}
+	finished, err := r.finishChange(ctx, opts.Keys)
+	if err != nil {
+		return nil, err
+	}
+	if result, err = r.refresh(ctx, opts); err != nil {
+		return nil, err
+	}
+	result.Finished, result.Signed = finished, append(finished, result.Signed...)
+	return result, nil
+}
+
+func (r *Repository) refresh(ctx context.Context, opts RefreshOptions) (*Refreshed, error) {
 	e, err := r.Edit(ctx)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func load(ctx context.Context, from storage.Reader) (*state, error) {
 	// Perhaps a change of keys ended between the root and the timestamp.
 	if before, _, err := loadRoot(ctx, from, root.Signed.Version-1); err == nil {
 		if _, err := loadUnder(ctx, from, before); err == nil {
-			return nil, refuse(ReasonUnfinished, "run `root publish` again, with the event that makes this root",
+			return nil, refuse(ReasonUnfinished, "run `root publish` again, with the event that makes this root, or `refresh`; either takes the keys of snapshot and timestamp that this root names",
 				"root version %d was published, and the rest of that change was not", root.Signed.Version)
 		}
 	}
