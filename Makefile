@@ -7,10 +7,12 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 BUILD_TIME ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 GO_BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs
 LDFLAGS    := -s -w -X main.version=$(VERSION) -X main.buildTime=$(BUILD_TIME)
-# No inlining: 11.2 MB instead of 12.3. What takes time in the agent is SHA-256,
-# which is assembly, and waiting for devices.
+# No inlining (1.1 MB less), and functions start at multiples of 4 bytes, as arm64
+# needs it, and not of 32 (0.25 MB less). What takes time in the agent is SHA-256,
+# which is assembly, and waiting for devices. deploy/Dockerfile has the same flags.
 AGENT_GCFLAGS := -gcflags=all=-l
-AGENT_MAX  := 12000000
+AGENT_LDFLAGS := -funcalign=4
+AGENT_MAX  := 11000000
 
 # The packages whose tests attach loop devices and mount file systems.
 ROOT_PKGS  := ./image/... ./agent/...
@@ -36,7 +38,7 @@ deps: ## install the Debian packages that tests and demo need (says which and wh
 
 build: ## build bin/agent and bin/repo-tool, static and stripped, and the PKCS#11 plugin
 	@mkdir -p bin
-	$(GO_BUILD) $(AGENT_GCFLAGS) -ldflags '$(LDFLAGS)' -o bin/agent ./agent
+	$(GO_BUILD) $(AGENT_GCFLAGS) -ldflags '$(LDFLAGS) $(AGENT_LDFLAGS)' -o bin/agent ./agent
 	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/repo-tool ./repo-tool
 	CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/sigstore-kms-pkcs11 ./repo-tool/sigstore-kms-pkcs11
 	@$(MAKE) --no-print-directory size
