@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tufboot/metadata/storage"
 )
@@ -110,10 +111,16 @@ func firstRoles(k *keyring) map[string]RoleEdit {
 func ceremonyRepo(t *testing.T) (*Repository, *keyring) {
 	t.Helper()
 	k := newKeyring(t, firstKeys()...)
-	e, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, _ := foundRepo(t, k, start)
+	publish(t, r, k.all(), "1")
+	return r, k
+}
+
+// foundRepo makes a repository by an event that was proposed at a time and that
+// all keys sign.
+func foundRepo(t *testing.T, k *keyring, proposed time.Time) (*Repository, *Event) {
+	t.Helper()
+	e := proposeNew(t, k, proposed)
 	signEvent(t, e, k.all())
 	store := storage.NewFolder(t.TempDir())
 	if _, err := CreateFromEvent(t.Context(), store, e, k.all(), at(start)); err != nil {
@@ -123,8 +130,17 @@ func ceremonyRepo(t *testing.T) (*Repository, *keyring) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish(t, r, k.all(), "1")
-	return r, k
+	return r, e
+}
+
+// proposeNew proposes a repository that is not there yet.
+func proposeNew(t *testing.T, k *keyring, proposed time.Time) *Event {
+	t.Helper()
+	e, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, proposed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // copyRepo returns a copy of a repository: quicker than to make another.

@@ -11,10 +11,7 @@ import (
 // one loses a key, one leaves.
 func TestCeremony(t *testing.T) {
 	k := newKeyring(t, firstKeys()...)
-	e, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := proposeNew(t, k, start)
 	store := storage.NewFolder(t.TempDir())
 	online := k.keys("snapshot", "timestamp", "publish")
 	create := func() error {
@@ -38,7 +35,8 @@ func TestCeremony(t *testing.T) {
 		}
 		copies = append(copies, c)
 	}
-	if e, err = MergeEvents(copies...); err != nil {
+	e, err := MergeEvents(copies...)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := create(); err != nil {
@@ -80,10 +78,7 @@ func TestCeremony(t *testing.T) {
 // TestCreateFromEventCrash does the same for a first ceremony.
 func TestCreateFromEventCrash(t *testing.T) {
 	k := newKeyring(t, firstKeys()...)
-	e, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := proposeNew(t, k, start)
 	signEvent(t, e, k.keys("root-1", "root-2", "targets"))
 	// Then one more signature comes in.
 	more, err := ParseEvent(encoded(t, e))

@@ -158,19 +158,7 @@ func TestReplay(t *testing.T) {
 	}
 
 	// Another repository, of the same people: its keys are the same.
-	e, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start.Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	signEvent(t, e, k.all())
-	store := storage.NewFolder(t.TempDir())
-	if _, err := CreateFromEvent(t.Context(), store, e, k.all(), at(start)); err != nil {
-		t.Fatal(err)
-	}
-	other, err := Open(t.Context(), store, at(start))
-	if err != nil {
-		t.Fatal(err)
-	}
+	other, e := foundRepo(t, k, start.Add(time.Hour))
 	theirs := propose(t, other, map[string]RoleEdit{Root: {Add: k.publics("x")}})
 	signEvent(t, theirs, k.all())
 	wantReason(t, theirs.CheckTrusted(firstRoot), ReasonUntrusted)

@@ -41,10 +41,7 @@ func crafted(t *testing.T, e *Event, change func(e *Event)) (*Event, error) {
 func TestChangesGolden(t *testing.T) {
 	r, k := ceremonyRepo(t)
 	k.add("root-4", "timestamp-2", "targets-2", "stable-1", "stable-2", "publish-2")
-	fresh, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh := proposeNew(t, k, start)
 	stable := ChannelRole("stable")
 	cases := map[string]*Event{
 		"first":   fresh,

@@ -95,10 +95,7 @@ func TestOldRoot(t *testing.T) {
 	if err := old.CheckMemory(memory, true); err != nil {
 		t.Errorf("the other was dropped: %v", err)
 	}
-	fresh, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh := proposeNew(t, k, start)
 	wantReason(t, fresh.CheckMemory(memory, true), ReasonUntrusted)
 	next := propose(t, r, map[string]RoleEdit{Root: {Remove: []string{k.id("x")}}})
 	if err := next.CheckMemory(memory, false); err != nil {

@@ -21,10 +21,7 @@ func TestNothingChangesUnseen(t *testing.T) {
 		Targets:               {Remove: []string{k.id("targets")}, Add: k.publics("targets-2")},
 		ChannelRole("stable"): {Add: k.publics("stable-1", "stable-2"), Threshold: 2},
 	})
-	fresh, err := ProposeNew(ProposeOptions{Roles: firstRoles(k)}, start)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh := proposeNew(t, k, start)
 	for name, e := range map[string]*Event{"change": e, "new": fresh} {
 		t.Run(name, func(t *testing.T) {
 			seen := map[string]string{changesOnly(t, e): e.ID()}
