@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tufboot/metadata"
 )
 
 // httpSource reads a repository from a web server.
@@ -76,24 +78,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// url returns the address of a file. Each segment is escaped, "+" too, which
-// some object stores read as a space.
-func (s *httpSource) url(name string) *url.URL {
-	segments := strings.Split(name, "/")
-	for i, seg := range segments {
-		segments[i] = strings.ReplaceAll(url.PathEscape(seg), "+", "%2B")
-	}
-	u := *s.base
-	u.Path = strings.TrimSuffix(s.base.Path, "/") + "/" + name
-	u.RawPath = strings.TrimSuffix(s.base.EscapedPath(), "/") + "/" + strings.Join(segments, "/")
-	return &u
-}
-
 func (s *httpSource) open(ctx context.Context, name string, offset, end int64) (*content, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	u := s.url(name)
+	u := metadata.FileURL(s.base, name)
 	shown := u.Redacted()
 	ctx, cancel := context.WithCancelCause(ctx)
 	watchdog := time.AfterFunc(s.timeout, func() { cancel(errTimeout) })

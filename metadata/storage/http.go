@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"tufboot/metadata"
 )
 
 // httpPatience is how long a web server may take for the header of an answer,
@@ -123,7 +125,7 @@ func (h *HTTP) ask(ctx context.Context, method, op, name string) (io.ReadCloser,
 }
 
 func (h *HTTP) do(ctx context.Context, method, name string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, h.url(name).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, metadata.FileURL(h.base, name).String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -135,19 +137,6 @@ func (h *HTTP) do(ctx context.Context, method, name string) (*http.Response, err
 		err = wrong.Err // its text repeats the address
 	}
 	return resp, err
-}
-
-// url returns the address of a file. Each segment is escaped, "+" too, which
-// some object stores read as a space.
-func (h *HTTP) url(name string) *url.URL {
-	segments := strings.Split(name, "/")
-	for i, seg := range segments {
-		segments[i] = strings.ReplaceAll(url.PathEscape(seg), "+", "%2B")
-	}
-	u := *h.base
-	u.Path = strings.TrimSuffix(h.base.Path, "/") + "/" + name
-	u.RawPath = strings.TrimSuffix(h.base.EscapedPath(), "/") + "/" + strings.Join(segments, "/")
-	return &u
 }
 
 // isRoot says whether name is that of a version of the root.
