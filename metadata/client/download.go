@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"tufboot/metadata"
 )
@@ -30,25 +31,20 @@ const (
 // at the end only. If an error has ErrHave in its chain, what the caller held
 // may be to blame: start over without it once.
 func (c *Client) Download(ctx context.Context, a metadata.Artifact, have io.Reader, w io.Writer, progress func(done int64)) error {
+	_, err := c.DownloadDelta(ctx, a, Delta{}, have, w, progress)
+	return err
+}
+
+// newDownload looks an artifact up.
+func (c *Client) newDownload(ctx context.Context, a metadata.Artifact) (*download, error) {
 	info, err := c.lookupArtifact(ctx, a)
 	if err != nil {
-		return missing(err, "artifact", "The release names a file that the repository does not have (any more): its owner publishes again.")
+		return nil, missing(err, "artifact", "The release names a file that the repository does not have (any more): its owner publishes again.")
 	}
-	d := &download{
+	return &download{
 		Client: c, name: a.Target, path: c.targetPath(a.Target, info), length: info.Length,
-		verifier: newVerifier(a.Target, info), w: w, progress: progress, buf: make([]byte, copyBuffer),
-	}
-	if have != nil {
-		if err := d.resume(contextReader{ctx, have}); err != nil {
-			return err
-		}
-	}
-	err = d.run(ctx)
-	var failed *VerificationError
-	if d.held > 0 && errors.As(err, &failed) {
-		failed.Err = fmt.Errorf("%w (%w)", failed.Err, ErrHave)
-	}
-	return err
+		verifier: newVerifier(a.Target, info), buf: make([]byte, copyBuffer),
+	}, nil
 }
 
 // download is one artifact on its way.
@@ -63,11 +59,45 @@ type download struct {
 	w          io.Writer
 	progress   func(int64)
 	buf        []byte
+	ready      *content // an answer that is there already for the next attempt
+
+	requests, fetched atomic.Int64 // requests made, and bytes that came of the artifact
 }
 
-// resume hashes the bytes that the caller holds.
-func (d *download) resume(have io.Reader) error {
-	n, err := io.CopyBuffer(d.verifier, io.LimitReader(have, d.length+1), d.buf)
+// open asks for a part of the artifact.
+func (d *download) open(ctx context.Context, offset, end int64) (*content, error) {
+	d.requests.Add(1)
+	answer, err := d.source.open(ctx, d.path, offset, end)
+	if err != nil {
+		return nil, err
+	}
+	if answer.total >= 0 && answer.total != d.length {
+		answer.body.Close()
+		return nil, badLength(d.name, answer.total, d.length)
+	}
+	answer.body = counted{answer.body, &d.fetched}
+	return answer, nil
+}
+
+// counted adds up what is read.
+type counted struct {
+	io.ReadCloser
+	sum *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.sum.Add(int64(n))
+	return n, err
+}
+
+// resume hashes the bytes that the caller holds, and shows them to more.
+func (d *download) resume(have io.Reader, more io.Writer) error {
+	n, err := io.CopyBuffer(io.MultiWriter(d.verifier, more), io.LimitReader(have, d.length+1), d.buf)
+	var wrong *VerificationError
+	if errors.As(err, &wrong) {
+		return wrong
+	}
 	if err != nil {
 		return fmt.Errorf("%s: read what is held of it: %w", d.name, err)
 	}
@@ -129,18 +159,19 @@ func (d *download) final(err error) error {
 
 // attempt makes one request and copies what comes.
 func (d *download) attempt(ctx context.Context) error {
-	offset := d.done
-	if d.whole {
-		offset = 0
+	answer, err := d.ready, error(nil)
+	d.ready = nil
+	if answer == nil {
+		offset := d.done
+		if d.whole {
+			offset = 0
+		}
+		answer, err = d.open(ctx, offset, toEnd)
 	}
-	answer, err := d.source.open(ctx, d.path, offset, toEnd)
 	if err != nil {
 		return err
 	}
 	defer answer.body.Close()
-	if answer.total >= 0 && answer.total != d.length {
-		return badLength(d.name, answer.total, d.length)
-	}
 	if answer.start == 0 && d.done > 0 {
 		if err := d.skip(answer.body); err != nil {
 			return err
@@ -180,12 +211,9 @@ func (d *download) copy(body io.Reader) error {
 			}
 		}
 		if n > 0 {
-			if _, err := d.w.Write(d.buf[:n]); err != nil {
-				return fmt.Errorf("%s: write: %w", d.name, err)
+			if err := d.put(d.buf[:n]); err != nil {
+				return err
 			}
-			_, _ = d.verifier.Write(d.buf[:n]) // never fails
-			d.done += int64(n)
-			d.report()
 		}
 		switch {
 		case err == nil:
@@ -197,4 +225,15 @@ func (d *download) copy(body io.Reader) error {
 			return nil
 		}
 	}
+}
+
+// put writes and hashes the next bytes.
+func (d *download) put(data []byte) error {
+	if _, err := d.w.Write(data); err != nil {
+		return fmt.Errorf("%s: write: %w", d.name, err)
+	}
+	_, _ = d.verifier.Write(data) // never fails
+	d.done += int64(len(data))
+	d.report()
+	return nil
 }
