@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 
@@ -20,8 +21,20 @@ var (
 	buildTime = ""
 )
 
+// memoryLimit is where Go collects garbage more often, in bytes: what is in use
+// is less, and the heap would else grow to twice of that. More is not refused.
+const memoryLimit = 12 << 20
+
 func main() {
+	limitMemory()
 	os.Exit(run(os.Args))
+}
+
+// limitMemory sets memoryLimit where the operator has set no other.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 func run(args []string) int {
