@@ -68,6 +68,10 @@ func run(ctx context.Context, bin string, rounds int) error {
 			float64(a.memory)/1e6, float64(a.written)/payload, float64(a.read)/payload)
 	}
 	table.Flush()
+	node := []string{"--root", l.at("repo/metadata/1.root.json"), "--disk", l.loop, "--booted-slot", "A", "--grubenv", l.at("grub/grubenv")}
+	if err := benchStart(ctx, filepath.Join(bin, "agent"), node, rounds); err != nil {
+		return err
+	}
 	// The large repository last: a child's peak memory starts from its parent's.
 	if err := benchPayload(ctx, l, rounds); err != nil {
 		return err

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// benchStart measures how long a check takes from its start to the first byte
+// that it sends: program and libraries made ready, configuration read, disk
+// found, trusted root verified. A server that never answers takes the time. args
+// are those of the agent without its server.
+func benchStart(ctx context.Context, agent string, args []string, rounds int) error {
+	var ready, fresh []time.Duration
+	for range rounds * 5 {
+		warm, err := startOnce(ctx, agent, args, true)
+		if err != nil {
+			return err
+		}
+		cold, err := startOnce(ctx, agent, args, false)
+		if err != nil {
+			return err
+		}
+		ready, fresh = append(ready, warm), append(fresh, cold)
+	}
+	info, err := os.Stat(agent)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n| agent | from start to first byte | the same, program not in the page cache |\n|---|---|---|\n| %.2f MB | %.1f ms | %.1f ms |\n",
+		float64(info.Size())/1e6, ms(middleOf(ready)), ms(middleOf(fresh)))
+	return nil
+}
+
+// startOnce starts one check. Not cached: the program comes from its disk.
+func startOnce(ctx context.Context, agent string, args []string, cached bool) (time.Duration, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	state, err := os.MkdirTemp("", "tufboot-bench-start-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(state)
+	if !cached {
+		if err := forget(agent); err != nil {
+			return 0, err
+		}
+	}
+	// An agent that fails instead of connecting must not be waited for.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, agent, append([]string{"check", "--state-dir", state, "--server", "http://" + listener.Addr().String()}, args...)...)
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait(); listener.Close() }()
+	var first [1]byte
+	connection, err := listener.Accept()
+	if err != nil {
+		return 0, fmt.Errorf("%s: the agent ended without a request: %w", cmd, <-exited)
+	}
+	defer connection.Close()
+	if _, err := connection.Read(first[:]); err != nil {
+		return 0, fmt.Errorf("%s: read its request: %w", cmd, err)
+	}
+	took := time.Since(start)
+	cancel()
+	_ = <-exited // it was killed
+	return took, nil
+}
+
+// forget takes a file out of the page cache.
+func forget(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil { // pages that are to be written stay
+		return err
+	}
+	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+}
+
+func middleOf(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
