@@ -61,7 +61,9 @@ func runKeyChange(c *cli.Context, needed ...string) error {
 	if err != nil {
 		return err
 	}
-	result, err := repo.ChangeKeys(c.Context, repository.ProposeOptions{Roles: roles}, keys)
+	result, err := signWith(c, keys, func() (*repository.KeysChanged, error) {
+		return repo.ChangeKeys(c.Context, repository.ProposeOptions{Roles: roles}, keys)
+	})
 	if err != nil {
 		return err
 	}

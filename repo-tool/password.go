@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 
@@ -84,9 +85,19 @@ func checkPassword(p []byte) ([]byte, error) {
 	return p, nil
 }
 
+// passwordGiven reports whether there is a password without asking for it.
+func passwordGiven(c *cli.Context) bool {
+	_, set := os.LookupEnv(passwordVariable)
+	return set || c.String("password-file") != ""
+}
+
 // openKeys opens the folders of --keys. A password that was given is used for
 // all keys; on a terminal each key's is asked for.
 func openKeys(c *cli.Context) (*repository.KeyDir, error) {
+	return openKeysWith(c, func(path string) ([]byte, error) { return keyPassword(c, path) })
+}
+
+func openKeysWith(c *cli.Context, password repository.PasswordFunc) (*repository.KeyDir, error) {
 	v, err := commonOf(c)
 	if err != nil {
 		return nil, err
@@ -94,13 +105,7 @@ func openKeys(c *cli.Context) (*repository.KeyDir, error) {
 	if err := require(c, "keys"); err != nil {
 		return nil, err
 	}
-	keys, err := repository.OpenKeys(c.StringSlice("keys"), func(path string) ([]byte, error) {
-		p, err := password(c, "Password of "+path, false)
-		if err != nil {
-			return nil, &repository.PasswordError{Err: err}
-		}
-		return p, nil
-	})
+	keys, err := repository.OpenKeys(c.StringSlice("keys"), password)
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +113,60 @@ func openKeys(c *cli.Context) (*repository.KeyDir, error) {
 	return keys, nil
 }
 
+func keyPassword(c *cli.Context, path string) ([]byte, error) {
+	p, err := password(c, "Password of "+path, false)
+	if err != nil {
+		return nil, &repository.PasswordError{Err: err}
+	}
+	return p, nil
+}
+
+// signingKeys are the keys of a command that locks the repository. While it is
+// locked nobody is asked for a password: a scheduler would have to wait for
+// somebody who looks for it.
+type signingKeys struct {
+	*repository.KeyDir
+	typed  map[string][]byte // by the path of the key
+	wanted string            // path of the key to ask about
+}
+
+func openSigningKeys(c *cli.Context) (*signingKeys, error) {
+	keys := &signingKeys{typed: make(map[string][]byte)}
+	var err error
+	keys.KeyDir, err = openKeysWith(c, func(path string) ([]byte, error) {
+		if p := keys.typed[path]; p != nil {
+			return p, nil
+		}
+		if passwordGiven(c) || !console.IsTerminal(os.Stdin) {
+			return keyPassword(c, path)
+		}
+		keys.wanted = path
+		return nil, repository.ErrAskFirst
+	})
+	return keys, err
+}
+
+// signWith runs do, which locks the repository and signs with the keys, as often as it
+// takes to ask for their passwords in between.
+func signWith[T any](c *cli.Context, keys *signingKeys, do func() (T, error)) (T, error) {
+	for {
+		result, err := do()
+		if !errors.Is(err, repository.ErrAskFirst) {
+			return result, err
+		}
+		if keys.typed[keys.wanted], err = keyPassword(c, keys.wanted); err != nil {
+			return result, err
+		}
+	}
+}
+
 // openToSign returns what commands need that sign: the repository that --repo
 // names, and the keys.
-func openToSign(c *cli.Context, v common) (*repository.Repository, *repository.KeyDir, error) {
+func openToSign(c *cli.Context, v common) (*repository.Repository, *signingKeys, error) {
 	if err := require(c, "repo"); err != nil {
 		return nil, nil, err
 	}
-	keys, err := openKeys(c)
+	keys, err := openSigningKeys(c)
 	if err != nil {
 		return nil, nil, err
 	}

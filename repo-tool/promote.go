@@ -115,7 +115,7 @@ func changeChannel(c *cli.Context, do func(*repository.Repository, repository.Si
 	if err != nil {
 		return err
 	}
-	result, err := do(repo, keys)
+	result, err := signWith(c, keys, func() (*repository.ChannelChange, error) { return do(repo, keys) })
 	if err != nil {
 		return err
 	}

@@ -48,9 +48,9 @@ func runPrune(c *cli.Context) error {
 	if err := require(c, "repo"); err != nil {
 		return err
 	}
+	var keys *signingKeys
 	if !opts.FilesOnly && !opts.DryRun {
-		keys, err := openKeys(c)
-		if err != nil {
+		if keys, err = openSigningKeys(c); err != nil {
 			return err
 		}
 		opts.Keys = keys
@@ -61,7 +61,7 @@ func runPrune(c *cli.Context) error {
 	}
 	bars := &bars{}
 	opts.Progress = bars.progress(v, "prune (files)")
-	result, err := repo.Prune(c.Context, opts)
+	result, err := signWith(c, keys, func() (*repository.Pruned, error) { return repo.Prune(c.Context, opts) })
 	bars.close()
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func runPublish(c *cli.Context) error {
 	if !v.json && console.IsTerminal(os.Stderr) {
 		opts.Progress = bars.show
 	}
-	result, err := repo.Publish(c.Context, opts)
+	result, err := signWith(c, keys, func() (*repository.Published, error) { return repo.Publish(c.Context, opts) })
 	bars.close()
 	if err != nil {
 		return err

@@ -41,7 +41,9 @@ func runRefresh(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := repo.Refresh(c.Context, repository.RefreshOptions{Keys: keys, All: c.Bool("all")})
+	result, err := signWith(c, keys, func() (*repository.Refreshed, error) {
+		return repo.Refresh(c.Context, repository.RefreshOptions{Keys: keys, All: c.Bool("all")})
+	})
 	if err != nil {
 		return err
 	}

@@ -44,11 +44,11 @@ func runRootPublish(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := openKeys(c)
+	keys, err := openSigningKeys(c)
 	if err != nil {
 		return err
 	}
-	result, err := publishEvent(c, v, event, keys)
+	result, err := signWith(c, keys, func() (*repository.EventPublished, error) { return publishEvent(c, v, event, keys) })
 	if err != nil {
 		return err
 	}

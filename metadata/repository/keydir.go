@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -100,7 +101,7 @@ func (k *KeyDir) Signer(ctx context.Context, keyID string) (signature.Signer, er
 		if err == nil {
 			return private.signer(ctx), nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, ErrAskFirst) {
 			return nil, err
 		}
 		if first == nil {

@@ -20,6 +20,11 @@ type PasswordError struct{ Err error }
 func (e *PasswordError) Error() string { return e.Err.Error() }
 func (e *PasswordError) Unwrap() error { return e.Err }
 
+// ErrAskFirst is how a [PasswordFunc] says that it would have to ask a person for
+// the password, and must not now: the repository is locked. Who sees it asks, and
+// does again what came to nothing; nothing was written.
+var ErrAskFirst = errors.New("the password of a private key has to be asked for first")
+
 // fileKey is a private key that was read from a file.
 type fileKey struct{ signature.Signer }
 
