@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -63,12 +64,14 @@ func startOnce(ctx context.Context, agent string, args []string, cached bool) (t
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait(); listener.Close() }()
+	var ended error
+	done := make(chan struct{})
+	go func() { ended = cmd.Wait(); close(done); listener.Close() }()
 	var first [1]byte
 	connection, err := listener.Accept()
 	if err != nil {
-		return 0, fmt.Errorf("%s: the agent ended without a request: %w", cmd, <-exited)
+		<-done
+		return 0, fmt.Errorf("%s: the agent ended without a request: %w", cmd, errors.Join(ended, err))
 	}
 	defer connection.Close()
 	if _, err := connection.Read(first[:]); err != nil {
@@ -76,7 +79,7 @@ func startOnce(ctx context.Context, agent string, args []string, cached bool) (t
 	}
 	took := time.Since(start)
 	cancel()
-	_ = <-exited // it was killed
+	<-done
 	return took, nil
 }
 
