@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"os"
@@ -82,4 +83,32 @@ func peakRSS(b *testing.B) float64 {
 	}
 	b.Fatal("no VmHWM in /proc/self/status")
 	return 0
+}
+
+// The same for what is put together from old content: a map of 64 MB may not
+// cost 2 MB more than one of 2 MB does, and both together little more than the
+// buffers.
+func TestDeltaMemoryDoesNotGrow(t *testing.T) {
+	allocated := func(n int) uint64 {
+		data := random(1, n)
+		r := newRepo(t, "repo")
+		a := r.put("payload", data)
+		r.publish()
+		c := refreshed(t, options(t, r, fileURL(r)))
+		seed := edited(data, 40, 1000)
+		d := client.Delta{Map: mapOf(t, data), MaxRequests: 48, Seeds: []client.Seed{{Content: bytes.NewReader(seed), Size: int64(n)}}}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		usage, err := c.DownloadDelta(t.Context(), a, d, nil, io.Discard, nil)
+		runtime.ReadMemStats(&after)
+		must(t, err)
+		if usage.Reused == 0 {
+			t.Errorf("usage %+v", usage)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	small, large := allocated(2<<20), allocated(64<<20)
+	if large > small+2<<20 || large > 8<<20 {
+		t.Errorf("%d bytes allocated for 64 MB, %d for 2 MB", large, small)
+	}
 }
