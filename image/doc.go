@@ -35,4 +35,8 @@
 //     without journal replay (what GRUB would see), and reads past the page cache.
 //
 // Only then may the caller make the slot bootable.
+//
+// Until the last new file is there, the slot's old ones may be kept beside them as
+// seeds: under names that GRUB does not look for, as long as there is room for
+// both, for the caller to copy from. [Writer.Keep] removes them.
 package image

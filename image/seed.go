@@ -1,0 +1,196 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Seed ends the name of a file that is kept only to copy parts of it into a new
+// one: an old release's file, or an unverified part that was of no other use.
+// Nobody vouches for its content, and GRUB never looks at such a name.
+const Seed = ".seed"
+
+// Room is what the new files of a slot need: the size of each in bytes, and what
+// is to be free beside them.
+type Room struct {
+	Files map[string]int64
+	Slack int64
+}
+
+// ClaimKeeping is Claim that keeps the old files with the names of the new ones,
+// and their unverified parts, as seeds (OpenSeeds), if there is room for both.
+// Keep removes them in the end.
+//
+// It can be cut off at any moment. A name that is gone is written anew, a seed
+// that is gone is a seed less, and until the new claim is there, no file that
+// still has its final name is of another release than that of the old claim.
+func (w *Writer) ClaimKeeping(id string, room Room) (resumed bool, err error) {
+	if have, err := w.root.ReadFile(claimFile); err == nil && string(have) == id {
+		return true, w.MakeRoom(room)
+	}
+	for name := range room.Files {
+		if err := checkName(name); err != nil {
+			return false, err
+		}
+	}
+	if err := w.keepSeeds(room); err != nil {
+		return false, err
+	}
+	if err := w.MakeRoom(room); err != nil {
+		return false, err
+	}
+	return false, w.WriteFile(claimFile, []byte(id))
+}
+
+// keepSeeds removes what cannot be a seed, and then gives the others a seed's
+// name.
+func (w *Writer) keepSeeds(room Room) error {
+	entries, err := fs.ReadDir(w.root.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("list the slot: %w", err)
+	}
+	var old []string
+	for _, e := range entries {
+		name := e.Name()
+		plain := strings.TrimSuffix(strings.TrimSuffix(name, Seed), Unverified)
+		if _, wanted := room.Files[plain]; wanted && e.Type().IsRegular() {
+			if !strings.HasSuffix(name, Seed) {
+				old = append(old, name)
+			}
+			continue
+		}
+		if name == lostFound {
+			continue
+		}
+		if err := w.root.RemoveAll(name); err != nil {
+			return fmt.Errorf("remove an old file: %w", err)
+		}
+	}
+	for _, name := range old {
+		if err := w.root.Rename(name, name+Seed); err != nil {
+			return fmt.Errorf("keep an old file: %w", err)
+		}
+	}
+	return w.syncDir()
+}
+
+// MakeRoom removes the seeds unless the new files have room beside them. Seeds
+// must not be open then.
+func (w *Writer) MakeRoom(room Room) error {
+	need := room.Slack
+	for name, size := range room.Files {
+		need += max(size-max(w.allocated(name), w.allocated(name+Unverified)), 0)
+	}
+	free, err := w.Free()
+	if err != nil || free >= need {
+		return err
+	}
+	return w.removeSeeds()
+}
+
+// allocated returns how many bytes of the device a file has.
+func (w *Writer) allocated(name string) int64 {
+	st, err := w.root.Lstat(name)
+	if err != nil {
+		return 0
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Blocks * 512
+	}
+	return st.Size()
+}
+
+func (w *Writer) removeSeeds() error {
+	entries, err := fs.ReadDir(w.root.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("list the slot: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), Seed) {
+			continue
+		}
+		if err := w.root.RemoveAll(e.Name()); err != nil {
+			return fmt.Errorf("remove a seed: %w", err)
+		}
+	}
+	return w.syncDir()
+}
+
+// SetAside makes a seed of the unverified part of the file name, if there is one.
+func (w *Writer) SetAside(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	err := w.root.Rename(name+Unverified, name+Unverified+Seed)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// OpenSeeds opens the seeds for the file name, none to two, the old file first.
+// The caller closes them.
+func (w *Writer) OpenSeeds(name string) ([]*os.File, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	var seeds []*os.File
+	for _, seed := range []string{name + Seed, name + Unverified + Seed} {
+		f, err := openRegular(w.root, seed, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return seeds, err
+		}
+		seeds = append(seeds, f)
+	}
+	return seeds, nil
+}
+
+// Reader reads the files of a slot that is not written, such as the booted one.
+type Reader struct {
+	mount *Mount
+	root  *os.Root
+}
+
+// OpenSlot opens slot p for reading only, without journal replay, whether or not
+// it is mounted elsewhere, where nobody can come across it. What is read may come
+// from the page cache and is to be checked.
+func OpenSlot(p Partition) (_ *Reader, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open slot %s: %w", p.Name, err)
+		}
+	}()
+	if _, err := identify(p); err != nil {
+		return nil, err
+	}
+	m, err := mountToLook(p.Device, typeExt4)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(m.Path("."))
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return &Reader{mount: m, root: root}, nil
+}
+
+// Open opens a file of the slot's root folder. The caller closes it before the
+// Reader. errors.Is(err, fs.ErrNotExist) tells that it is not there.
+func (r *Reader) Open(name string) (*os.File, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	return openRegular(r.root, name, 0)
+}
+
+// Close gives the slot up.
+func (r *Reader) Close() error {
+	return errors.Join(r.root.Close(), r.mount.Close())
+}
