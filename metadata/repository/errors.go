@@ -7,7 +7,7 @@ import (
 
 // Reason codes of a [RefusedError]. They are a contract with scripts.
 const (
-	ReasonVersionExists = "version-exists"       // the version is published with other content
+	ReasonVersionExists = "version-exists"       // the version is published with other content, or written differently
 	ReasonChannelMoved  = "channel-differs"      // the channel points to another release
 	ReasonLocked        = "repository-locked"    // another process edits the repository
 	ReasonExists        = "repository-exists"    // there is a repository or keys already

@@ -38,8 +38,8 @@ type Published struct {
 
 // Publish adds a release and points the channel to it, in one step for
 // readers. The same release again is nothing to do. A version that is there
-// with other content is refused with ReasonVersionExists: nodes know releases by
-// version, and caches keep them. Publishing an old release again does not take
+// with other content, or written differently, is refused with ReasonVersionExists:
+// nodes know releases by version, and caches keep them. Publishing an old release again does not take
 // its channel back to it, unless Pointing.Back is set.
 func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Published, error) {
 	if err := opts.check(); err != nil {
@@ -124,6 +124,8 @@ func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *me
 	do := e.AddFile
 	if exists {
 		do = hashFile // nothing is copied for a release that is there or is refused
+	} else if err := e.checkSameVersion(ctx, opts.Version, opts.Arch); err != nil {
+		return nil, "", false, err
 	}
 	release, err = makeRelease(ctx, opts, do)
 	if err != nil {

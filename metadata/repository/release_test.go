@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"tufboot/metadata"
@@ -187,4 +188,51 @@ func TestPublishNeedsKeys(t *testing.T) {
 	if after := tree(t, r.Place()); !slices.Equal(before, after) {
 		t.Error("files appeared before the keys were found missing")
 	}
+}
+
+// TestSameVersion: a version that differs from another one in its spelling alone
+// is the same.
+func TestSameVersion(t *testing.T) {
+	r, keys := newRepo(t)
+	publish(t, r, keys, "1.5.0")
+	unpointed := release(t, keys, "1.7.0", "1.7.0")
+	unpointed.Channel = ""
+	if _, err := r.Publish(t.Context(), unpointed); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, r.Place())
+	for _, c := range []struct{ version, there string }{
+		{"1.05.0", "1.5.0"}, {"1.5.0_", "1.5.0"}, {"1_.7.0", "1.7.0"},
+	} {
+		for _, channel := range []string{"stable", "beta", ""} {
+			opts := release(t, keys, c.version, c.there) // the same content
+			opts.Channel = channel
+			_, err := r.Publish(t.Context(), opts)
+			wantReason(t, err, ReasonVersionExists)
+			if !strings.Contains(err.Error(), "release "+c.there+" (amd64) is known") {
+				t.Errorf("%s: the error does not name %s: %v", c.version, c.there, err)
+			}
+		}
+	}
+	if after := tree(t, r.Place()); !slices.Equal(before, after) {
+		t.Error("a refused release has left something")
+	}
+	other := release(t, keys, "1.05.0", "arm")
+	other.Arch = "arm64"
+	if _, err := r.Publish(t.Context(), other); err != nil {
+		t.Errorf("for another architecture: %v", err)
+	}
+	publish(t, r, keys, "1.5.0") // nothing to do
+	publish(t, r, keys, "1.50.0")
+}
+
+// TestSameVersionBins: among many releases, those are known that a channel pointed
+// to.
+func TestSameVersionBins(t *testing.T) {
+	r, keys := newRepo(t)
+	publish(t, r, keys, "1.5.0")
+	publish(t, r, keys, "1.6.0")
+	addOld(t, r, keys, 100)
+	_, err := r.Publish(t.Context(), release(t, keys, "1.05.0", "new"))
+	wantReason(t, err, ReasonVersionExists)
 }

@@ -187,27 +187,33 @@ func (c *counting) Open(ctx context.Context, name string) (io.ReadCloser, storag
 	return c.Folder.Open(ctx, name)
 }
 
+// addOld adds releases to the metadata, whose files are not there.
+func addOld(t *testing.T, r *Repository, keys Signers, releases int) {
+	t.Helper()
+	e, err := r.Edit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for i := range releases {
+		for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
+			if _, err := e.set(t.Context(), metadata.ReleaseTarget(fmt.Sprint("old-", i), "amd64", file), strings.Repeat("ab", 32), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := e.Commit(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestStatusCost: status opens as many files in a repository with 16 bins as in
 // one with 256.
 func TestStatusCost(t *testing.T) {
 	opened := func(releases int) int {
 		r, keys := newRepo(t)
 		publish(t, r, keys, "1")
-		e, err := r.Edit(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close()
-		for i := range releases {
-			for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
-				if _, err := e.set(t.Context(), metadata.ReleaseTarget(fmt.Sprint("old-", i), "amd64", file), strings.Repeat("ab", 32), 1); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if _, err := e.Commit(t.Context(), keys); err != nil {
-			t.Fatal(err)
-		}
+		addOld(t, r, keys, releases)
 		from := &counting{Folder: storage.NewFolder(r.Place())}
 		s, err := ReadStatus(t.Context(), from, StatusOptions{Options: at(start)})
 		if err != nil {
