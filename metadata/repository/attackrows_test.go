@@ -37,11 +37,11 @@ func nameAttacks() []attack {
 		}
 	}
 	return []attack{
-		{name: "version ../../x", do: release(func(o *PublishOptions) { o.Version = "../../x" }), exit: 1, reason: "error", says: `version "../../x"`},
-		{name: "version ..", do: release(func(o *PublishOptions) { o.Version = ".." }), exit: 1, reason: "error"},
-		{name: "architecture ../x", do: release(func(o *PublishOptions) { o.Arch = "../x" }), exit: 1, reason: "error", says: `architecture "../x"`},
-		{name: "channel ../x", do: release(func(o *PublishOptions) { o.Channel = "../x" }), exit: 1, reason: "error", says: `channel "../x"`},
-		{name: "channel a/b", do: release(func(o *PublishOptions) { o.Channel = "a/b" }), exit: 1, reason: "error"},
+		{name: "version ../../x", do: release(func(o *PublishOptions) { o.Version = "../../x" }), exit: 2, reason: "usage", says: `version "../../x"`},
+		{name: "version ..", do: release(func(o *PublishOptions) { o.Version = ".." }), exit: 2, reason: "usage"},
+		{name: "architecture ../x", do: release(func(o *PublishOptions) { o.Arch = "../x" }), exit: 2, reason: "usage", says: `architecture "../x"`},
+		{name: "channel ../x", do: release(func(o *PublishOptions) { o.Channel = "../x" }), exit: 2, reason: "usage", says: `channel "../x"`},
+		{name: "channel a/b", do: release(func(o *PublishOptions) { o.Channel = "a/b" }), exit: 2, reason: "usage"},
 		{name: "target ../x", do: target("../x"), exit: 1, reason: "error", says: "not a clean relative path"},
 		{name: "target /etc/passwd", do: target("/etc/passwd"), exit: 1, reason: "error"},
 		{name: "target a/../../x", do: target("a/../../x"), exit: 1, reason: "error"},
@@ -53,8 +53,8 @@ func nameAttacks() []attack {
 			_, err := GenerateKeyFile(s.keysDir, "../x", Ed25519, nil)
 			return err
 		}, exit: 3, reason: ReasonKeyName},
-		{name: "command line with a quote", do: release(func(o *PublishOptions) { o.Cmdline = `quiet" init=/bin/sh` }), exit: 1, reason: "error"},
-		{name: "command line that names a slot", do: release(func(o *PublishOptions) { o.Cmdline = "tufboot.slot=A" }), exit: 1, reason: "error"},
+		{name: "command line with a quote", do: release(func(o *PublishOptions) { o.Cmdline = `quiet" init=/bin/sh` }), exit: 2, reason: "usage"},
+		{name: "command line that names a slot", do: release(func(o *PublishOptions) { o.Cmdline = "tufboot.slot=A" }), exit: 2, reason: "usage"},
 	}
 }
 
@@ -213,7 +213,7 @@ func mistakes() []attack {
 			s.overwrite(opts.Kernel, nil)
 			_, err := s.repo().Publish(s.Context(), opts)
 			return err
-		}, exit: 1, reason: "error", says: "empty"},
+		}, exit: 2, reason: "usage", says: "empty"},
 		{name: "a kernel that is not there", do: func(s *scene) error {
 			opts := release(s.T, s.keys, "3.0", "3.0")
 			opts.Kernel += "x"

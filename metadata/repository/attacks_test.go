@@ -19,7 +19,7 @@ import (
 type attack struct {
 	name   string
 	do     func(s *scene) error
-	exit   int    // the exit code: 0 done, 1 failed, 3 refused, 4 verification failed
+	exit   int    // the exit code: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 verification failed
 	reason string // the reason code; "error" if it has none
 	says   string // a part of the message or the advice
 	// spoils says that the attacker has changed files before the command ran, so

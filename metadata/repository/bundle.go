@@ -119,7 +119,7 @@ func (m *mirror) choose(ctx context.Context, now *publishedState, opts BundleOpt
 
 func (m *mirror) readChannel(ctx context.Context, now *publishedState, name string) (*metadata.Channel, error) {
 	if err := metadata.CheckChannel(name); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	channel, err := now.readChannel(ctx, metadata.ChannelTarget(name))
 	if errors.Is(err, ErrNotFound) {

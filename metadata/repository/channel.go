@@ -219,7 +219,7 @@ func (e *Edit) ref(ctx context.Context, version, arch string) (metadata.ReleaseR
 func (e *Edit) writeChannel(ctx context.Context, channel *metadata.Channel) error {
 	data, err := channel.Encode()
 	if err != nil {
-		return err
+		return badValue(err) // it was right when it was read
 	}
 	_, err = e.AddBytes(ctx, metadata.ChannelTarget(channel.Name), data)
 	return err
@@ -242,7 +242,7 @@ func (e *Edit) channel(ctx context.Context, name string) (*metadata.Channel, err
 // Channel returns a channel as it is published. Errors wrap [ErrNotFound].
 func (r *Repository) Channel(ctx context.Context, name string) (*metadata.Channel, error) {
 	if err := metadata.CheckChannel(name); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	st, err := load(ctx, r.store)
 	if err != nil {
@@ -272,7 +272,7 @@ type ArchPointer struct {
 // changeChannel lets change work on a channel and publishes what it did.
 func (r *Repository) changeChannel(ctx context.Context, name string, keys Signers, change func(e *Edit, c *metadata.Channel) error) (*ChannelChange, error) {
 	if err := metadata.CheckChannel(name); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	e, err := r.Edit(ctx)
 	if err != nil {
@@ -285,7 +285,7 @@ func (r *Repository) changeChannel(ctx context.Context, name string, keys Signer
 	}
 	before, err := channel.Encode()
 	if err != nil {
-		return nil, err
+		return nil, invalid("%s: %w", metadata.ChannelTarget(name), err)
 	}
 	result := &ChannelChange{Channel: name, At: r.clock(), Pointers: []ArchPointer{}}
 	old := make(map[string]string)
@@ -297,7 +297,7 @@ func (r *Repository) changeChannel(ctx context.Context, name string, keys Signer
 	}
 	after, err := channel.Encode()
 	if err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	if result.Changed = string(before) != string(after); result.Changed {
 		if err := e.UnlockFor(ctx, keys, metadata.ChannelTarget(name)); err != nil {

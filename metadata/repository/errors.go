@@ -56,6 +56,27 @@ func (e *RefusedError) ReasonCode() string { return e.Reason }
 // Hint returns e.Advice.
 func (e *RefusedError) Hint() string { return e.Advice }
 
+// ValueError says that a value that the caller gave, such as a version or the name
+// of a channel, is none that can be. What a repository holds never leads to it.
+type ValueError struct{ Err error }
+
+// badValue marks the error of a check of what the caller gave.
+func badValue(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ValueError{err}
+}
+
+func (e *ValueError) Error() string { return e.Err.Error() }
+func (e *ValueError) Unwrap() error { return e.Err }
+
+// ExitCode is 2 (wrong usage).
+func (e *ValueError) ExitCode() int { return 2 }
+
+// ReasonCode is that of wrong usage.
+func (e *ValueError) ReasonCode() string { return "usage" }
+
 // InvalidError says that published metadata or a published target is not what
 // its signatures or hashes say.
 type InvalidError struct {

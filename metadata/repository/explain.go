@@ -121,10 +121,10 @@ func ExplainTarget(ctx context.Context, from storage.Reader, target string, opts
 func ExplainChannel(ctx context.Context, from storage.Reader, channel, arch string, opts Options) (_ *Explanation, err error) {
 	defer recoverMalformed(&err)
 	if err := metadata.CheckChannel(channel); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	if err := metadata.CheckArch(arch); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	x, err := newExplainer(ctx, from, opts)
 	if err != nil {

@@ -23,7 +23,7 @@ type PromoteOptions struct {
 // stays as it is.
 func (r *Repository) Promote(ctx context.Context, opts PromoteOptions) (*ChannelChange, error) {
 	if err := metadata.CheckChannel(opts.From); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	return r.changeChannel(ctx, opts.To, opts.Keys, func(e *Edit, to *metadata.Channel) error {
 		from, err := e.channel(ctx, opts.From)
@@ -80,7 +80,7 @@ type WithdrawOptions struct {
 // to later.
 func (r *Repository) Withdraw(ctx context.Context, opts WithdrawOptions) (*ChannelChange, error) {
 	if err := metadata.CheckVersion(opts.Version); err != nil {
-		return nil, err
+		return nil, badValue(err)
 	}
 	return r.changeChannel(ctx, opts.Channel, opts.Keys, func(e *Edit, c *metadata.Channel) error {
 		found := false
@@ -196,7 +196,7 @@ type RolloutOptions struct {
 // Rollout pauses, finishes or plans anew the rollout of what a channel points to.
 func (r *Repository) Rollout(ctx context.Context, opts RolloutOptions) (*ChannelChange, error) {
 	if !opts.Pause && !opts.Finish && len(opts.Waves) == 0 {
-		return nil, fmt.Errorf("rollout of channel %s: no waves: %w", opts.Channel, metadata.ErrFormat)
+		return nil, badValue(fmt.Errorf("rollout of channel %s: no waves: %w", opts.Channel, metadata.ErrFormat))
 	}
 	return r.changeChannel(ctx, opts.Channel, opts.Keys, func(e *Edit, c *metadata.Channel) error {
 		found := false

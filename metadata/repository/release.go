@@ -72,17 +72,17 @@ func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Publish
 
 func (o PublishOptions) check() error {
 	if err := metadata.CheckVersion(o.Version); err != nil {
-		return err
+		return badValue(err)
 	}
 	if err := metadata.CheckArch(o.Arch); err != nil {
-		return err
+		return badValue(err)
 	}
 	if o.Channel != "" {
 		if err := metadata.CheckChannel(o.Channel); err != nil {
-			return err
+			return badValue(err)
 		}
 	}
-	return metadata.CheckCmdline(o.Cmdline)
+	return badValue(metadata.CheckCmdline(o.Cmdline))
 }
 
 // targets returns the names of the targets that Publish may change.
@@ -108,7 +108,8 @@ func Manifest(ctx context.Context, opts PublishOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return release.Encode()
+	manifest, err := release.Encode()
+	return manifest, badValue(err)
 }
 
 // take brings one file of a release into its target, or only hashes it.
@@ -133,7 +134,7 @@ func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *me
 	}
 	manifest, err := release.Encode()
 	if err != nil {
-		return nil, "", false, err
+		return nil, "", false, badValue(err) // all of it comes from the caller
 	}
 	id = metadata.IdentityOf(manifest)
 	if !exists {
@@ -170,7 +171,7 @@ func makeRelease(ctx context.Context, opts PublishOptions, do take) (*metadata.R
 			return nil, fmt.Errorf("%s: %w", part.file, err)
 		}
 		if !info.Mode().IsRegular() || info.Size() == 0 {
-			return nil, fmt.Errorf("%s: %s is empty or not a regular file: %w", part.file, part.path, metadata.ErrFormat)
+			return nil, badValue(fmt.Errorf("%s: %s is empty or not a regular file: %w", part.file, part.path, metadata.ErrFormat))
 		}
 		progress := func(done int64) {
 			if opts.Progress != nil {
