@@ -31,6 +31,11 @@ const (
 // specification, section 4).
 const ExpiryField = "x-tufboot-expiry-seconds"
 
+// ExpiresField is the field of a role's entry in the snapshot that repeats when
+// the role expires (RFC 3339), so that what is due can be told without reading
+// every role.
+const ExpiresField = "x-tufboot-expires"
+
 // CheckVersion reports whether v can be a release's version: 1 to 64
 // characters of A-Z a-z 0-9 . + _ ~ -, the first a letter or digit.
 func CheckVersion(v string) error {

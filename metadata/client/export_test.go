@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 )
 
 // NoWait makes c try again without waiting, and counts how often it would have
@@ -25,3 +28,19 @@ const (
 	MaxContent   = maxContent
 	MaxKeptRoles = maxKeptRoles
 )
+
+// QuickSnapshot and QuickTargets report whether the quick ways accept a file.
+func QuickSnapshot(t *trustedmetadata.TrustedMetadata, data []byte, kept bool) bool {
+	return quickSnapshot(t, data, kept) != nil
+}
+
+// QuickTargets is described above.
+func QuickTargets(t *trustedmetadata.TrustedMetadata, data []byte, role, parent string) bool {
+	return quickTargets(t, data, role, parent) != nil
+}
+
+// UpdateSnapshot is what a refresh does with a snapshot.
+func UpdateSnapshot(t *trustedmetadata.TrustedMetadata, data []byte, kept bool) (outdated bool, err error) {
+	err = updateSnapshot(t, data, kept)
+	return errors.Is(err, errOutdated), err
+}

@@ -212,10 +212,7 @@ func (r *refresh) timestamp(ctx context.Context) error {
 // and else the server's (section 5.5).
 func (r *refresh) snapshot(ctx context.Context) error {
 	update := func(data []byte, kept bool) error {
-		return guard(func() error {
-			_, err := r.t.UpdateSnapshot(data, kept)
-			return err
-		})
+		return guard(func() error { return updateSnapshot(r.t, data, kept) })
 	}
 	have, err := r.store.load(snapshotFile, maxSnapshot, func(data []byte) error {
 		err := update(data, true)

@@ -34,10 +34,7 @@ func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMeta
 		}
 	}
 	update := func(data []byte) error {
-		return guard(func() error {
-			_, err := t.UpdateDelegatedTargets(data, role, parent)
-			return err
-		})
+		return guard(func() error { return updateTargets(t, data, role, parent) })
 	}
 	have, err := c.store.load(kept, maxTargets, func(data []byte) error {
 		err := update(data)

@@ -71,9 +71,7 @@ const (
 	windowField = "x-tufboot-window-seconds"
 )
 
-// expiresField repeats the expiry of a role in the snapshot, so that what is
-// due can be told without reading every role.
-const expiresField = "x-tufboot-expires"
+const expiresField = metadata.ExpiresField
 
 // store writes a role's policy into the unrecognized fields of its entry.
 func (p RolePolicy) store(fields map[string]any) map[string]any {

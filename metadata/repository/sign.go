@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/sigstore/sigstore/pkg/signature"
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"tufboot/metadata/quick"
 )
 
 // authority is who may sign a role's metadata, as the role that delegates to it
@@ -123,6 +126,9 @@ func ownKeyID(key *tuf.Key) (string, error) {
 // payload returns what is signed: the signed part in canonical JSON (TUF
 // specification, section 4.1).
 func payload[T tuf.Roles](md *tuf.Metadata[T]) ([]byte, error) {
+	if message, err := quick.Payload(md); err == nil {
+		return message, nil
+	}
 	return cjson.EncodeCanonical(md.Signed)
 }
 
@@ -155,6 +161,11 @@ func signNew[T tuf.Roles](by authority, md *tuf.Metadata[T], signers []roleSigne
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", by.role, err)
+	}
+	if entries(md) > readableEntries && len(md.UnrecognizedFields) == 0 {
+		if data, err := encodeLong(message, md.Signatures); err == nil {
+			return data, nil
+		}
 	}
 	return encode(by.role, md)
 }
@@ -192,6 +203,15 @@ func (a authority) verify(message []byte, signatures []tuf.Signature) error {
 // readableEntries is up to how many targets, or roles in a snapshot, a file is
 // indented for people. Nodes fetch longer ones again and again.
 const readableEntries = 32
+
+// encodeLong makes the same file as encode, without encoding its entries again:
+// canonical JSON is JSON, but for control characters in names, which are an error.
+func encodeLong(message []byte, signatures []tuf.Signature) ([]byte, error) {
+	return json.Marshal(struct {
+		Signatures []tuf.Signature `json:"signatures"`
+		Signed     json.RawMessage `json:"signed"`
+	}{signatures, message})
+}
 
 func encode[T tuf.Roles](role string, md *tuf.Metadata[T]) ([]byte, error) {
 	data, err := md.ToBytes(entries(md) <= readableEntries)

@@ -11,6 +11,7 @@ import (
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"tufboot/metadata/quick"
 	"tufboot/metadata/storage"
 )
 
@@ -193,9 +194,7 @@ func readMetadata(ctx context.Context, from storage.Reader, name string) ([]byte
 }
 
 // delegator is a role that vouches for others: root, or a targets role.
-type delegator interface {
-	VerifyDelegate(role string, md any) error
-}
+type delegator = quick.Delegator
 
 // verified decodes a role's metadata and verifies its signatures, and its
 // length, hashes and version against named, if given.
@@ -206,12 +205,14 @@ func verified[T tuf.Roles](by delegator, role, name string, data []byte, named *
 			return nil, invalid("%s: %w", name, err)
 		}
 	}
-	md, err := parse[T](data)
-	if err != nil {
-		return nil, invalid("%s: %w", name, err)
-	}
-	if err := by.VerifyDelegate(role, md); err != nil {
-		return nil, invalid("%s: %w", name, err)
+	md := quick.Read[T](by, role, data)
+	if md == nil {
+		if md, err = parse[T](data); err != nil {
+			return nil, invalid("%s: %w", name, err)
+		}
+		if err := by.VerifyDelegate(role, md); err != nil {
+			return nil, invalid("%s: %w", name, err)
+		}
 	}
 	if version, _ := versionAndExpiry(md); named != nil && version != named.Version {
 		return nil, invalid("%s holds version %d", name, version)
