@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v2"
 
 	"tufboot/agent/health"
 	"tufboot/image"
@@ -134,7 +134,7 @@ func loadConfig(c *cli.Context) (config, error) {
 func parseConfig(data []byte) (config, error) {
 	cfg := defaultSettings()
 	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
+	d.SetStrict(true)
 	if err := d.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
 		return config{}, err
 	}
@@ -144,8 +144,8 @@ func parseConfig(data []byte) (config, error) {
 	for name, d := range map[string]time.Duration{
 		"health.deadline": cfg.Health.Deadline, "health.interval": cfg.Health.Interval, "health.timeout": cfg.Health.Timeout,
 	} {
-		if d <= 0 {
-			return config{}, fmt.Errorf("%s: %v is not a positive duration", name, d)
+		if d < time.Millisecond { // a number without a unit means nanoseconds
+			return config{}, fmt.Errorf("%s: %v is no useful duration; write it with its unit, as in 90s", name, d)
 		}
 	}
 	return cfg, nil

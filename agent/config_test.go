@@ -34,6 +34,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		"wrong type":        {"server: [1, 2]\n", "string"},
 		"negative duration": {"health: {deadline: -1s}\n", "health.deadline"},
 		"not a duration":    {"health: {interval: soon}\n", "soon"},
+		"no unit":           {"health: {timeout: 15}\n", "health.timeout"},
+		"key twice":         {"server: http://x\nserver: http://y\n", "server"},
 		"not YAML":          {"{{{", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
