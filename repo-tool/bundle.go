@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -115,17 +117,12 @@ func bundleText(w io.Writer, b *repository.Bundled) {
 		b.Channel, b.Files, b.Bytes, b.Expires.UTC().Format(time.RFC3339))
 }
 
-// tryBundle reads a bundle as a node does: with the same client, and nothing
-// else at hand.
+// tryBundle reads a bundle that was made as a node does.
 func tryBundle(ctx context.Context, at storage.Reader, b *repository.Bundled, opts repository.BundleOptions) error {
-	dir, err := os.MkdirTemp("", "tufboot-bundle-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	root := opts.Root
 	if root == nil {
 		const name, most = metadata.MetadataDir + "/1.root.json", 1 << 20
+		var err error
 		if root, _, err = storage.ReadFile(ctx, at, name, most); err != nil {
 			return err
 		}
@@ -134,15 +131,36 @@ func tryBundle(ctx context.Context, at storage.Reader, b *repository.Bundled, op
 	if opts.AllowExpired && now.After(b.Expires) {
 		now = b.Expires // what is tried is all but the age
 	}
+	return readBundle(ctx, at, b, bundleReader{root: root, now: now})
+}
+
+// bundleReader is a node that reads a bundle, with nothing else at hand.
+type bundleReader struct {
+	root         []byte
+	now          time.Time
+	metadataOnly bool // it downloads no payload
+}
+
+// readBundle reads all that a bundle says it holds with the nodes' own client.
+func readBundle(ctx context.Context, at storage.Reader, b *repository.Bundled, as bundleReader) error {
+	dir, err := os.MkdirTemp("", "tufboot-bundle-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	node, err := client.New(client.Options{
-		Server: "http://bundle.invalid", Root: root, Dir: dir, Transport: storage.Transport{From: at},
-		Now: func() time.Time { return now },
+		Server: "http://bundle.invalid", Root: as.root, Dir: dir, Transport: storage.Transport{From: at},
+		Now: func() time.Time { return as.now },
 	})
 	if err == nil {
 		err = node.Refresh(ctx)
 	}
 	for i := 0; i < len(b.Releases) && err == nil; i++ {
-		err = tryRelease(ctx, node, b.Channel, b.Releases[i])
+		err = as.release(ctx, node, b.Channel, b.Releases[i])
+	}
+	var answer *client.NetworkError
+	if errors.As(err, &answer) && answer.Status == http.StatusNotFound { // there is no server
+		err = &repository.InvalidError{Reason: repository.ReasonBadRepository, Err: fmt.Errorf("a file is missing: %w", err)}
 	}
 	if err != nil {
 		return fmt.Errorf("a node cannot use the bundle: %w", err)
@@ -150,7 +168,7 @@ func tryBundle(ctx context.Context, at storage.Reader, b *repository.Bundled, op
 	return nil
 }
 
-func tryRelease(ctx context.Context, node *client.Client, channel string, want repository.BundleRelease) error {
+func (as bundleReader) release(ctx context.Context, node *client.Client, channel string, want repository.BundleRelease) error {
 	found, err := node.ReleaseByVersion(ctx, want.Version, want.Arch)
 	if err == nil && !want.Step {
 		found, err = node.Resolve(ctx, channel, want.Arch)
@@ -159,7 +177,11 @@ func tryRelease(ctx context.Context, node *client.Client, channel string, want r
 		return err
 	}
 	if found.ID != want.ID {
-		return fmt.Errorf("it finds release %s with the identity %s, not %s", want.Version, found.ID.Short(), want.ID.Short())
+		return &repository.InvalidError{Reason: repository.ReasonBadRepository, Err: fmt.Errorf(
+			"it finds release %s with the identity %s, not %s", want.Version, found.ID.Short(), want.ID.Short())}
+	}
+	if as.metadataOnly {
+		return nil
 	}
 	for _, a := range found.Release.Targets() {
 		if err := node.Download(ctx, a, nil, io.Discard, nil); err != nil {

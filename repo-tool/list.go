@@ -13,7 +13,7 @@ func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
 		Usage: "show the published releases and the channels that point to them",
-		Description: examples("Lists releases by version. It needs no keys.",
+		Description: examples("Lists releases by version; of a bundle, those that it holds. It needs no keys.",
 			"repo-tool list --repo repo",
 			"repo-tool list --repo repo --json"),
 		Flags:  []cli.Flag{repoFlag()},
@@ -33,6 +33,13 @@ func runList(c *cli.Context) error {
 	releases, err := repo.List(c.Context)
 	if err != nil {
 		return err
+	}
+	bundle, err := repo.Bundled(c.Context)
+	if err != nil {
+		return err
+	}
+	if bundle != nil {
+		v.logger.Warn("this is a bundle: it holds what the nodes of one channel need, and no more", "channel", bundle.Channel)
 	}
 	return v.print(c, releases, func(w io.Writer) {
 		if len(releases) == 0 {

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -70,6 +71,25 @@ const bundleFile = "bundle.json"
 
 // bundleSchema is the version of the format of bundle.json.
 const bundleSchema = 1
+
+// ReadBundled returns what the bundle in a place holds, by its own account, nil
+// where there is no bundle.
+func ReadBundled(ctx context.Context, from storage.Reader) (*Bundled, error) {
+	data, _, err := storage.ReadFile(ctx, from, bundleFile, maxMetadata)
+	if err != nil {
+		// Some servers deny access to what is not there. Another fault will show
+		// with the files that must be there.
+		return nil, nil //nolint:nilerr // see above
+	}
+	b := new(Bundled)
+	if err := json.Unmarshal(data, b); err != nil || b.Schema != bundleSchema {
+		return nil, invalid("%s describes no bundle that this program knows (schema %d, error %v)", bundleFile, b.Schema, err)
+	}
+	return b, nil
+}
+
+// Bundled returns what the repository holds if it is a bundle, and else nil.
+func (r *Repository) Bundled(ctx context.Context) (*Bundled, error) { return ReadBundled(ctx, r.store) }
 
 // bundleContents is what goes into a bundle.
 type bundleContents struct {

@@ -428,3 +428,24 @@ func TestBundleBins(t *testing.T) {
 		}
 	}
 }
+
+// denying is a store that denies access to a file that is not there, as some web
+// servers do.
+type denying struct{ storage.Reader }
+
+func (d denying) Open(ctx context.Context, name string) (io.ReadCloser, storage.Info, error) {
+	if name == bundleFile {
+		return nil, storage.Info{}, errors.New("access denied")
+	}
+	return d.Reader.Open(ctx, name)
+}
+
+// TestNoBundle: what cannot be read does not make a bundle of a repository.
+func TestNoBundle(t *testing.T) {
+	r, _ := newRepo(t)
+	for _, from := range []storage.Reader{r.store, denying{r.store}} {
+		if b, err := ReadBundled(t.Context(), from); b != nil || err != nil {
+			t.Errorf("got %+v, %v", b, err)
+		}
+	}
+}

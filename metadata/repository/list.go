@@ -18,12 +18,18 @@ type ReleaseInfo struct {
 	Channels []string    `json:"channels"` // that point to it
 }
 
-// List returns the published releases, ordered by version and architecture. It reads metadata and channel files, no release's files,
-// and takes no lock.
+// List returns the published releases, ordered by version and architecture; of a
+// bundle those that it holds. It reads metadata and channel files, no release's
+// files, and takes no lock.
 func (r *Repository) List(ctx context.Context) ([]ReleaseInfo, error) {
 	st, err := load(ctx, r.store)
 	if err != nil {
 		return nil, err
+	}
+	if b, err := r.Bundled(ctx); err != nil {
+		return nil, err
+	} else if b != nil {
+		return listBundle(ctx, st, b)
 	}
 	entries, err := st.all(ctx)
 	if err != nil {
@@ -49,9 +55,45 @@ func (r *Repository) List(ctx context.Context) ([]ReleaseInfo, error) {
 		}
 		releases = append(releases, info)
 	}
+	sortReleases(releases)
+	return releases, nil
+}
+
+func sortReleases(releases []ReleaseInfo) {
 	slices.SortFunc(releases, func(a, b ReleaseInfo) int {
 		return cmp.Or(metadata.CompareVersions(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch))
 	})
+}
+
+// listBundle lists the releases that a bundle says it holds, as the signed metadata
+// has them. Much of what that names besides is not there.
+func listBundle(ctx context.Context, st *state, b *Bundled) ([]ReleaseInfo, error) {
+	channel, err := st.readChannel(ctx, metadata.ChannelTarget(b.Channel))
+	if err != nil {
+		return nil, err
+	}
+	releases := []ReleaseInfo{}
+	for _, r := range b.Releases {
+		name := metadata.ReleaseTarget(r.Version, r.Arch, metadata.ManifestFile)
+		if signed, _, err := st.target(ctx, name); err != nil {
+			return nil, err
+		} else if signed.SHA256 != string(r.ID) {
+			return nil, invalid("%s says that release %s (%s) is %s, and the signed metadata does not", bundleFile, r.Version, r.Arch, r.ID.Short())
+		}
+		info := ReleaseInfo{Version: r.Version, Arch: r.Arch, ID: r.ID}
+		if channel.Releases[r.Arch].Target == name {
+			info.Channels = []string{channel.Name}
+		}
+		for _, file := range []string{metadata.KernelFile, metadata.InitramfsFile} {
+			a, _, err := st.target(ctx, metadata.ReleaseTarget(r.Version, r.Arch, file))
+			if err != nil {
+				return nil, err
+			}
+			info.Size += a.Length
+		}
+		releases = append(releases, info)
+	}
+	sortReleases(releases)
 	return releases, nil
 }
 
