@@ -5,6 +5,10 @@ import (
 	"slices"
 )
 
+// MaxFetches is how many requests a node makes at most for what it lacks of a
+// release. More would save bytes, and cost the server and a distant node more.
+const MaxFetches = 48
+
 // Span is a run of a file's chunks, from chunk From up to but not including chunk
 // To, at the bytes from Start up to but not including End. It is fetched in one
 // request, or it is all there.
@@ -64,6 +68,16 @@ func (m *Map) spans(have func(i int) bool) []Span {
 }
 
 func (s Span) size() int64 { return s.End - s.Start }
+
+// In returns, for Plan, which of the map's chunks an old file has, by its own map. A
+// file that is divided by other Params has none of them, as far as its map tells.
+func (m *Map) In(old *Map) (have func(i int) bool) {
+	has := make(map[ID]bool, len(old.Chunks))
+	for i := range old.Chunks {
+		has[old.Chunks[i].ID] = true
+	}
+	return func(i int) bool { return has[m.Chunks[i].ID] }
+}
 
 // Cost returns how many bytes the spans to fetch have together and in how many
 // requests they come.

@@ -178,28 +178,12 @@ func (e *Edit) ReadTarget(ctx context.Context, name string) ([]byte, error) {
 	return e.state.readTarget(ctx, name)
 }
 
-// AddFile copies a file into the repository as a target, hashing it on the
-// way, in constant memory. progress may be nil.
-func (e *Edit) AddFile(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error) {
-	open := func() (io.ReadCloser, error) {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		return &tracked{f, watched{f, 0, progress}}, nil
-	}
-	a, err := e.add(ctx, target, open)
-	if err != nil {
-		return a, fmt.Errorf("from %s: %w", path, err)
-	}
-	return a, nil
-}
-
 // AddBytes puts a small target into the repository.
 func (e *Edit) AddBytes(ctx context.Context, target string, data []byte) (metadata.Artifact, error) {
 	return e.add(ctx, target, storage.Bytes(data))
 }
 
+// add puts a target into the repository, hashing it on the way, in constant memory.
 func (e *Edit) add(ctx context.Context, target string, open func() (io.ReadCloser, error)) (metadata.Artifact, error) {
 	if err := metadata.CheckTarget(target); err != nil {
 		return metadata.Artifact{}, err

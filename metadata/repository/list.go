@@ -15,6 +15,7 @@ type ReleaseInfo struct {
 	Arch     string      `json:"arch"`
 	ID       metadata.ID `json:"id"`
 	Size     int64       `json:"size"`     // of the artifacts, in bytes
+	Maps     int64       `json:"maps"`     // the size of the chunk maps, in bytes; 0: it has none
 	Channels []string    `json:"channels"` // that point to it
 }
 
@@ -51,7 +52,9 @@ func (r *Repository) List(ctx context.Context) ([]ReleaseInfo, error) {
 		}
 		info := ReleaseInfo{Version: version, Arch: arch, ID: metadata.ID(t.SHA256), Channels: pointers[t.Target]}
 		for _, file := range []string{metadata.KernelFile, metadata.InitramfsFile} {
-			info.Size += sizes[metadata.ReleaseTarget(version, arch, file)]
+			target := metadata.ReleaseTarget(version, arch, file)
+			info.Size += sizes[target]
+			info.Maps += sizes[target+metadata.ChunksSuffix]
 		}
 		releases = append(releases, info)
 	}

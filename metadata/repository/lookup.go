@@ -212,6 +212,11 @@ func (st *state) target(ctx context.Context, name string) (metadata.Artifact, bo
 // readTarget returns the bytes of a small target (a manifest or channel file).
 // Errors wrap ErrNotFound if the repository has no such target.
 func (st *state) readTarget(ctx context.Context, name string) ([]byte, error) {
+	return st.readUpTo(ctx, name, metadata.MaxManifestSize)
+}
+
+// readUpTo is readTarget for a target of at most limit bytes.
+func (st *state) readUpTo(ctx context.Context, name string, limit int64) ([]byte, error) {
 	_, t, err := st.find(ctx, name)
 	if err != nil {
 		return nil, err
@@ -219,10 +224,10 @@ func (st *state) readTarget(ctx context.Context, name string) ([]byte, error) {
 	if t == nil {
 		return nil, fmt.Errorf("target %s: %w", name, ErrNotFound)
 	}
-	if t.Length > metadata.MaxManifestSize {
+	if t.Length > limit {
 		return nil, invalid("target %s has %d bytes", name, t.Length)
 	}
-	data, _, err := storage.ReadFile(ctx, st.from, targetFile(name, sumOf(t)), metadata.MaxManifestSize)
+	data, _, err := storage.ReadFile(ctx, st.from, targetFile(name, sumOf(t)), limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("target %s is missing: %w", name, err)
 	} else if err != nil {

@@ -2,12 +2,9 @@ package repository
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 
 	"tufboot/metadata"
-	"tufboot/metadata/storage"
 )
 
 // PublishOptions describe a release to be published.
@@ -19,6 +16,8 @@ type PublishOptions struct {
 	Initramfs string // path of the file
 	Cmdline   string // the release's kernel command line
 	Notes     string
+	// NoDelta leaves out the chunk maps, with which nodes fetch only what they lack.
+	NoDelta bool
 	// Pointing says how it reaches the channel's nodes. A release that is published
 	// already moves the channel only with Pointing.Back.
 	Pointing
@@ -29,17 +28,21 @@ type PublishOptions struct {
 
 // Published is what Publish did.
 type Published struct {
-	Release  *metadata.Release `json:"release"`
-	ID       metadata.ID       `json:"id"`
-	Channel  string            `json:"channel,omitempty"`
-	Changed  bool              `json:"changed"` // false: all was there already
-	Versions Versions          `json:"versions"`
+	Release *metadata.Release `json:"release"`
+	ID      metadata.ID       `json:"id"`
+	Channel string            `json:"channel,omitempty"`
+	Changed bool              `json:"changed"` // false: all was there already
+	// Deltas is what nodes on the channel's last releases download, the most
+	// recent release first.
+	Deltas   []Delta  `json:"deltas,omitempty"`
+	Versions Versions `json:"versions"`
 }
 
 // Publish adds a release and points the channel to it, in one step for
-// readers. The same release again is nothing to do. A version that is there
-// with other content, or written differently, is refused with ReasonVersionExists:
-// nodes know releases by version, and caches keep them. Publishing an old release again does not take
+// readers. The same release again is nothing to do, with chunk maps or without: it
+// stays what was published. A version that is there with other content, or written
+// differently, is refused with ReasonVersionExists: nodes know releases by version,
+// and caches keep them. Publishing an old release again does not take
 // its channel back to it, unless Pointing.Back is set.
 func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Published, error) {
 	if err := opts.check(); err != nil {
@@ -57,17 +60,20 @@ func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Publish
 	if err != nil {
 		return nil, err
 	}
+	result := &Published{Release: release, ID: id, Channel: opts.Channel}
 	if opts.Channel != "" {
-		if err := e.pointChannel(ctx, opts, id, added); err != nil {
+		channel, err := e.pointChannel(ctx, opts, id, added)
+		if err != nil {
 			return nil, err
 		}
+		result.Deltas = e.deltas(ctx, release, id, channel.Previous[opts.Arch])
 	}
-	changed := len(e.changed) > 0
-	versions, err := e.Commit(ctx, opts.Keys)
+	result.Changed = len(e.changed) > 0
+	result.Versions, err = e.Commit(ctx, opts.Keys)
 	if err != nil {
 		return nil, err
 	}
-	return &Published{Release: release, ID: id, Channel: opts.Channel, Changed: changed, Versions: versions}, nil
+	return result, nil
 }
 
 func (o PublishOptions) check() error {
@@ -87,8 +93,14 @@ func (o PublishOptions) check() error {
 
 // targets returns the names of the targets that Publish may change.
 func (o PublishOptions) targets() []string {
+	files := []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile}
+	for i, path := range []string{o.Kernel, o.Initramfs} {
+		if info, err := os.Stat(path); err == nil && info.Size() >= metadata.MinChunked && !o.NoDelta {
+			files = append(files, files[1+i]+metadata.ChunksSuffix)
+		}
+	}
 	var names []string
-	for _, file := range []string{metadata.ManifestFile, metadata.KernelFile, metadata.InitramfsFile} {
+	for _, file := range files {
 		names = append(names, metadata.ReleaseTarget(o.Version, o.Arch, file))
 	}
 	if o.Channel != "" {
@@ -104,16 +116,13 @@ func Manifest(ctx context.Context, opts PublishOptions) ([]byte, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	release, err := makeRelease(ctx, opts, hashFile)
+	release, err := makeRelease(ctx, opts, hasher{}, !opts.NoDelta)
 	if err != nil {
 		return nil, err
 	}
 	manifest, err := release.Encode()
 	return manifest, badValue(err)
 }
-
-// take brings one file of a release into its target, or only hashes it.
-type take func(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error)
 
 // addRelease adds the release's targets, if they are not there.
 func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *metadata.Release, id metadata.ID, added bool, err error) {
@@ -122,13 +131,14 @@ func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *me
 	if err != nil {
 		return nil, "", false, err
 	}
-	do := e.AddFile
 	if exists {
-		do = hashFile // nothing is copied for a release that is there or is refused
-	} else if err := e.checkSameVersion(ctx, opts.Version, opts.Arch); err != nil {
+		release, err = e.sameRelease(ctx, opts, name)
+		return release, metadata.ID(old.SHA256), false, err
+	}
+	if err := e.checkSameVersion(ctx, opts.Version, opts.Arch); err != nil {
 		return nil, "", false, err
 	}
-	release, err = makeRelease(ctx, opts, do)
+	release, err = makeRelease(ctx, opts, e, !opts.NoDelta)
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -136,76 +146,53 @@ func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *me
 	if err != nil {
 		return nil, "", false, badValue(err) // all of it comes from the caller
 	}
-	id = metadata.IdentityOf(manifest)
-	if !exists {
-		_, err := e.AddBytes(ctx, name, manifest)
-		return release, id, true, err
-	}
-	if old.SHA256 != string(id) {
-		return nil, "", false, refuse(ReasonVersionExists, "publish changed content under a new version",
-			"release %s (%s) is published with other content (%s, not %s)",
-			opts.Version, opts.Arch, metadata.ID(old.SHA256).Short(), id.Short())
-	}
-	return release, id, false, nil
+	_, err = e.AddBytes(ctx, name, manifest)
+	return release, metadata.IdentityOf(manifest), true, err
 }
 
-// makeRelease returns the manifest for the files, each of which do handles.
-func makeRelease(ctx context.Context, opts PublishOptions, do take) (*metadata.Release, error) {
-	release := &metadata.Release{
-		Schema:  metadata.Schema,
-		Version: opts.Version,
-		Arch:    opts.Arch,
-		Cmdline: opts.Cmdline,
-		Notes:   opts.Notes,
-	}
-	parts := []struct {
-		file, path string
-		artifact   *metadata.Artifact
-	}{
-		{metadata.KernelFile, opts.Kernel, &release.Kernel},
-		{metadata.InitramfsFile, opts.Initramfs, &release.Initramfs},
-	}
-	for _, part := range parts {
-		info, err := os.Stat(part.path)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", part.file, err)
-		}
-		if !info.Mode().IsRegular() || info.Size() == 0 {
-			return nil, badValue(fmt.Errorf("%s: %s is empty or not a regular file: %w", part.file, part.path, metadata.ErrFormat))
-		}
-		progress := func(done int64) {
-			if opts.Progress != nil {
-				opts.Progress(part.file, done, info.Size())
-			}
-		}
-		target := metadata.ReleaseTarget(opts.Version, opts.Arch, part.file)
-		if *part.artifact, err = do(ctx, target, part.path, progress); err != nil {
-			return nil, err
-		}
-	}
-	return release, nil
-}
-
-// hashFile is the take that copies nothing.
-func hashFile(ctx context.Context, target, path string, progress func(done int64)) (metadata.Artifact, error) {
-	f, err := os.Open(path)
+// sameRelease returns the release that is published with the manifest of that name.
+// It is refused if it is another one. Which chunk maps a release has is
+// no part of what it is: one from before there were any is the same. Nothing is
+// copied.
+func (e *Edit) sameRelease(ctx context.Context, opts PublishOptions, name string) (*metadata.Release, error) {
+	data, err := e.ReadTarget(ctx, name)
 	if err != nil {
-		return metadata.Artifact{}, fmt.Errorf("target %s: %w", target, err)
+		return nil, err
 	}
-	defer f.Close()
-	sum, length, err := storage.CopyHashed(ctx, io.Discard, &watched{f, 0, progress})
+	published, err := metadata.ParseRelease(data)
 	if err != nil {
-		return metadata.Artifact{}, fmt.Errorf("hash %s: %w", path, err)
+		return nil, invalid("target %s: %w", name, err)
 	}
-	return metadata.Artifact{Target: target, Length: length, SHA256: sum}, nil
+	release, err := makeRelease(ctx, opts, hasher{}, false)
+	if err != nil {
+		return nil, err
+	}
+	var other string
+	switch {
+	case release.Version != published.Version || release.Arch != published.Arch:
+		other = "version or architecture in its manifest"
+	case release.Kernel != published.Kernel:
+		other = "kernel"
+	case release.Initramfs != published.Initramfs:
+		other = "initramfs"
+	case release.Cmdline != published.Cmdline:
+		other = "kernel command line"
+	case release.Notes != published.Notes:
+		other = "text of the notes"
+	default:
+		return published, nil
+	}
+	return nil, refuse(ReasonVersionExists, "publish changed content under a new version",
+		"release %s (%s) is published with another %s (identity %s)",
+		opts.Version, opts.Arch, other, metadata.IdentityOf(data).Short())
 }
 
 // pointChannel points the channel to the release with the given identity; added
 // says that it is a new one.
-func (e *Edit) pointChannel(ctx context.Context, opts PublishOptions, id metadata.ID, added bool) error {
+func (e *Edit) pointChannel(ctx context.Context, opts PublishOptions, id metadata.ID, added bool) (*metadata.Channel, error) {
 	channel, err := e.channel(ctx, opts.Channel)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ref := metadata.ReleaseRef{
 		Version: opts.Version,
@@ -214,12 +201,12 @@ func (e *Edit) pointChannel(ctx context.Context, opts PublishOptions, id metadat
 	}
 	old, has := channel.Releases[opts.Arch]
 	if has && old.SHA256 != id && !added && !opts.Back {
-		return refuse(ReasonChannelMoved, "to point the channel to it all the same, publish again with --move-channel",
+		return nil, refuse(ReasonChannelMoved, "to point the channel to it all the same, publish again with --move-channel",
 			"release %s (%s) is published already, and channel %s points to %s", opts.Version, opts.Arch, opts.Channel, old.Version)
 	}
 	changed, err := e.point(ctx, channel, opts.Arch, ref, opts.Pointing)
 	if err != nil || !changed {
-		return err
+		return channel, err
 	}
-	return e.writeChannel(ctx, channel)
+	return channel, e.writeChannel(ctx, channel)
 }
