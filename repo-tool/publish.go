@@ -27,7 +27,10 @@ channel to the new release. The same release again is nothing to do; the same
 version with other content is refused (version-exists).
 
 Versions are compared as systemd does (UAPI version format): 1.5.0~rc1 is below
-1.5.0, and 1.10 above 1.9. A channel does not go to a lower version by itself.`,
+1.5.0, and 1.10 above 1.9. A channel does not go to a lower version by itself.
+
+Files of 1 MiB and more get a chunk map, with which nodes fetch only what they do
+not have yet. What that comes to for nodes on the channel's last releases is shown.`,
 			"repo-tool publish --repo repo --keys keys --version 1.4.0 --kernel vmlinuz --initramfs initrd.img",
 			`repo-tool publish --repo repo --keys keys --version 1.5.0~rc1 --channel beta --arch arm64 \`,
 			`     --kernel Image --initramfs initrd.img --cmdline "console=ttyS0 quiet" --notes notes.md`),
@@ -48,6 +51,7 @@ func releaseFlags() []cli.Flag {
 		&cli.StringFlag{Name: "initramfs", Usage: "the initramfs `FILE`"},
 		&cli.StringFlag{Name: "cmdline", Usage: "the release's kernel command line `ARGS`"},
 		&cli.StringFlag{Name: "notes", Usage: "release notes, from `FILE`"},
+		&cli.BoolFlag{Name: "no-delta", Usage: "make no chunk maps: every node fetches all of the release"},
 	}
 }
 
@@ -62,6 +66,7 @@ func releaseOf(c *cli.Context) (repository.PublishOptions, error) {
 		Kernel:    c.String("kernel"),
 		Initramfs: c.String("initramfs"),
 		Cmdline:   c.String("cmdline"),
+		NoDelta:   c.Bool("no-delta"),
 	}
 	if path := c.String("notes"); path != "" {
 		notes, err := os.ReadFile(path)
@@ -106,6 +111,10 @@ func runPublish(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if d := spoiled(result); d != nil {
+		v.logger.Warn("a node fetches nearly all of the initramfs anew: either all of it has changed, or it is compressed as one stream, in which a small change alters all that follows; \"repo-tool repack\" packs it so that what stayed the same is found again",
+			"from", d.Version, "fetched", d.Initramfs, "of", result.Release.Initramfs.Length)
+	}
 	return v.print(c, result, func(w io.Writer) { publishText(w, result) })
 }
 
@@ -118,6 +127,31 @@ func publishText(w io.Writer, p *repository.Published) {
 	if p.Channel != "" {
 		fmt.Fprintf(w, "channel %s points to it\n", p.Channel)
 	}
+	for _, d := range p.Deltas {
+		parts := "parts"
+		if d.Requests == 1 {
+			parts = "part"
+		}
+		fmt.Fprintf(w, "nodes on release %s fetch %d bytes (%.1f %%) in %d %s", d.Version, d.Bytes, 100*float64(d.Bytes)/float64(p.Release.Size()), d.Requests, parts)
+		if d.Unmapped {
+			fmt.Fprint(w, ", or less: that release has no chunk map to tell it by")
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// spoiled returns what a node on the last release fetches, if that is so much of the
+// initramfs that delta does not help, else nil.
+func spoiled(p *repository.Published) *repository.Delta {
+	const most = 0.8
+	if !p.Changed || len(p.Deltas) == 0 || p.Release.InitramfsChunks == nil {
+		return nil
+	}
+	d := &p.Deltas[0]
+	if d.Unmapped || float64(d.Initramfs) <= most*float64(p.Release.Initramfs.Length) {
+		return nil
+	}
+	return d
 }
 
 // bars shows one progress bar after the other, a file each.
