@@ -91,6 +91,11 @@ func commonFlags(more ...cli.Flag) []cli.Flag {
 	)
 }
 
+// noDeltaFlag has a verb fetch whole files.
+func noDeltaFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-delta", Usage: "fetch all of the release, whatever the slots hold of it", EnvVars: []string{"TUFBOOT_NO_DELTA"}}
+}
+
 // lockFlag lets a verb wait for another agent.
 func lockFlag() cli.Flag {
 	return &cli.DurationFlag{Name: "lock-wait", Usage: "wait so `LONG` for another agent to end (default: refuse at once)", EnvVars: []string{"TUFBOOT_LOCK_WAIT"}}

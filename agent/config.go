@@ -29,12 +29,14 @@ type config struct {
 	RolloutSeed string `yaml:"rollout_seed"`
 	// Maintenance is what becomes of the channel's maintenance window: "ignore" or
 	// "follow".
-	Maintenance string       `yaml:"maintenance"`
-	Disk        string       `yaml:"disk"`
-	Labels      labelConfig  `yaml:"labels"`
-	Grubenv     string       `yaml:"grubenv"`
-	Health      healthConfig `yaml:"health"`
-	Reboot      rebootConfig `yaml:"reboot"`
+	Maintenance string `yaml:"maintenance"`
+	// Delta lets the agent fetch only what the slots do not hold already.
+	Delta   bool         `yaml:"delta"`
+	Disk    string       `yaml:"disk"`
+	Labels  labelConfig  `yaml:"labels"`
+	Grubenv string       `yaml:"grubenv"`
+	Health  healthConfig `yaml:"health"`
+	Reboot  rebootConfig `yaml:"reboot"`
 }
 
 type labelConfig struct {
@@ -92,6 +94,7 @@ func defaultSettings() config {
 		Root:        "/etc/tufboot/root.json",
 		StateDir:    "/var/lib/tufboot",
 		Maintenance: maintenanceIgnore,
+		Delta:       true,
 		Labels:      labelConfig{EFI: l.EFI, SystemA: l.SystemA, SystemB: l.SystemB, Data: l.Data},
 		Health: healthConfig{
 			Deadline: health.DefaultDeadline, Interval: health.DefaultInterval, Timeout: health.DefaultTimeout,

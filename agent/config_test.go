@@ -18,10 +18,10 @@ func TestParseConfig(t *testing.T) {
 	}
 	if cfg.Server != "https://updates.example.com/edge" || cfg.Health.Deadline != 15*time.Minute ||
 		cfg.Labels.SystemB != "ROOT-B" || cfg.Health.Containerd.Enabled || len(cfg.Reboot.Command) != 2 ||
-		cfg.RolloutSeed != "edge-17" || cfg.Maintenance != "follow" {
+		cfg.RolloutSeed != "edge-17" || cfg.Maintenance != "follow" || cfg.Delta {
 		t.Errorf("parsed as %+v", cfg)
 	}
-	if !cfg.Health.APIServer.Enabled || cfg.Health.DropIn.Dir != "/etc/tufboot/health" {
+	if !defaultSettings().Delta || !cfg.Health.APIServer.Enabled || cfg.Health.DropIn.Dir != "/etc/tufboot/health" {
 		t.Errorf("what the file leaves out is not the default: %+v", cfg.Health)
 	}
 }

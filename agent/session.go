@@ -102,7 +102,8 @@ func (s *session) node() (*update.Node, error) {
 			FollowMaintenance: s.cfg.Maintenance == maintenanceFollow,
 			Now:               s.cli.Bool("now"),
 		},
-		Logger: s.log,
+		NoDelta: !s.cfg.Delta || s.cli.Bool("no-delta"),
+		Logger:  s.log,
 	}), nil
 }
 

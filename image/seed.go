@@ -89,7 +89,7 @@ func (w *Writer) MakeRoom(room Room) error {
 	if err != nil || free >= need {
 		return err
 	}
-	return w.removeSeeds()
+	return w.RemoveSeeds()
 }
 
 // allocated returns how many bytes of the device a file has.
@@ -104,7 +104,8 @@ func (w *Writer) allocated(name string) int64 {
 	return st.Size()
 }
 
-func (w *Writer) removeSeeds() error {
+// RemoveSeeds removes all seeds.
+func (w *Writer) RemoveSeeds() error {
 	entries, err := fs.ReadDir(w.root.FS(), ".")
 	if err != nil {
 		return fmt.Errorf("list the slot: %w", err)

@@ -40,7 +40,10 @@ func (n *Node) Apply(ctx context.Context, want string) (Plan, error) {
 	if err := s.Save(n.StateDir); err != nil {
 		return p, err
 	}
+	p.Transfer = new(client.Usage)
 	if err = n.ensure(ctx, p); err == nil {
+		n.Logger.Info("the slot holds the release", "slot", p.Slot, "release", p.Version,
+			"fetched", p.Transfer.Fetched, "reused", p.Transfer.Reused, "requests", p.Transfer.Requests)
 		s.Staged = &Staged{Slot: p.Slot, Release: p.Release, Version: p.Version}
 	}
 	n.note(&s, p, err)
@@ -93,6 +96,7 @@ func (n *Node) write(ctx context.Context, p Plan, part image.Partition, files []
 	if err != nil {
 		return err
 	}
+	n.planDelta(p, files)
 	err = image.WriteSlot(part, func(w *image.Writer) error {
 		return n.fill(ctx, w, p.Release, files)
 	})
@@ -109,6 +113,7 @@ type slotFile struct {
 	name     string
 	sha256   string // "": any content will do
 	artifact *metadata.Artifact
+	delta    *delta // of what the artifact can be put together
 	data     []byte
 }
 
@@ -135,7 +140,7 @@ func slotFiles(r *client.Resolved) ([]slotFile, error) {
 // fill brings the mounted slot to hold exactly the given files of release id.
 // What an interrupted run for the same release left is gone on with.
 func (n *Node) fill(ctx context.Context, w *image.Writer, id metadata.ID, files []slotFile) error {
-	resumed, err := w.Claim(string(id))
+	resumed, err := claim(w, id, files)
 	if err != nil {
 		return err
 	}
@@ -211,23 +216,22 @@ func (n *Node) place(ctx context.Context, w *image.Writer, file slotFile) error 
 	if file.artifact == nil {
 		return w.WriteFile(file.name, file.data)
 	}
-	held, err := n.fetch(ctx, w, file)
-	var wrong *client.VerificationError
-	if errors.As(err, &wrong) {
-		// The unverified part is of no use. If it was not made by this run,
-		// the fault may lie in what was there before: start over once.
-		if derr := w.Discard(file.name); derr != nil {
-			return errors.Join(err, derr)
+	for {
+		held, err := n.fetch(ctx, w, file)
+		var wrong *client.VerificationError
+		if errors.As(err, &wrong) {
+			again, derr := startOver(w, file, held, err)
+			if again && derr == nil {
+				n.Logger.Warn("what was there of the file is of no use; starting over", "file", file.name, "error", err)
+				continue
+			}
+			err = errors.Join(err, derr)
 		}
-		if held > 0 {
-			n.Logger.Warn("what an earlier run left of the file is wrong; fetching it anew", "file", file.name, "error", err)
-			_, err = n.fetch(ctx, w, file)
+		if err != nil {
+			return err
 		}
+		return w.Commit(file.name)
 	}
-	if err != nil {
-		return err
-	}
-	return w.Commit(file.name)
 }
 
 // fetch completes the unverified part of a file to the artifact's bytes,
@@ -239,12 +243,7 @@ func (n *Node) fetch(ctx context.Context, w *image.Writer, file slotFile) (held 
 		return held, err
 	}
 	defer f.Close()
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return held, err
-	}
-	return held, n.Client.Download(ctx, a, io.LimitReader(f, held), f, func(done int64) {
-		n.Progress(file.name, done, a.Length)
-	})
+	return held, n.download(ctx, w, file, io.NewSectionReader(f, 0, held), f)
 }
 
 // readBack compares what the device holds with what was asked for.

@@ -27,6 +27,9 @@ type Plan struct {
 	Final  string  `json:"final,omitempty"`
 	Turn   *Turn   `json:"rollout,omitempty"`     // nil: no rollout, everybody at once
 	Window *Window `json:"maintenance,omitempty"` // nil: at any time
+	// Transfer is what the release's artifacts and chunk maps have cost; nil:
+	// nothing was installed.
+	Transfer *client.Usage `json:"transfer,omitempty"`
 
 	resolved *client.Resolved
 }

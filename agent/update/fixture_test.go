@@ -280,14 +280,21 @@ func must(t *testing.T, err error) {
 // corrupt overwrites a byte of release version's initramfs on the device.
 func (r *rig) corrupt(slot grub.Slot, version string) {
 	r.t.Helper()
+	r.corruptBytes(slot, payload(version, metadata.InitramfsFile, initramfsSize)[1<<20:1<<20+4096])
+}
+
+// corruptBytes overwrites the first of these bytes on the device, wherever they
+// are.
+func (r *rig) corruptBytes(slot grub.Slot, content []byte) {
+	r.t.Helper()
 	disk, err := image.Find(image.FindOptions{Disk: r.loop, Labels: image.DefaultLabels()})
 	must(r.t, err)
 	device := disk.Slot(slot).Device
 	data, err := os.ReadFile(device)
 	must(r.t, err)
-	at := bytes.Index(data, payload(version, metadata.InitramfsFile, initramfsSize)[1<<20:1<<20+4096])
+	at := bytes.Index(data, content)
 	if at < 0 {
-		r.t.Fatalf("slot %s does not hold the initramfs of release %s", slot, version)
+		r.t.Fatalf("slot %s does not hold these bytes", slot)
 	}
 	f, err := os.OpenFile(device, os.O_RDWR|os.O_SYNC, 0)
 	must(r.t, err)

@@ -24,6 +24,7 @@ type Options struct {
 	Channel  string
 	Arch     string // as in the channel file: amd64, arm64, ...
 	Policy   Policy
+	NoDelta  bool // fetch every release whole, whatever the slots hold
 	// Progress is told how far the transfer of one file is, in bytes. It may be nil.
 	Progress func(file string, done, total int64)
 	Now      func() time.Time // nil: time.Now

@@ -227,12 +227,13 @@ func (d *download) copy(body io.Reader) error {
 	}
 }
 
-// put writes and hashes the next bytes.
+// put hashes and writes the next bytes, in this order: a writer that lends its
+// buffers has them back after that.
 func (d *download) put(data []byte) error {
+	_, _ = d.verifier.Write(data) // never fails
 	if _, err := d.w.Write(data); err != nil {
 		return fmt.Errorf("%s: write: %w", d.name, err)
 	}
-	_, _ = d.verifier.Write(data) // never fails
 	d.done += int64(len(data))
 	d.report()
 	return nil

@@ -1,0 +1,196 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"tufboot/image"
+	"tufboot/metadata"
+	"tufboot/metadata/chunks"
+	"tufboot/metadata/client"
+)
+
+// maxRequests is for how many parts a server is asked at most for all artifacts of
+// a release.
+const maxRequests = 48
+
+// transfer is the cost of bringing a release into a slot, and what its artifacts
+// may still cost: for how many parts a server is asked. What is saved must not
+// cost more round trips than it is worth.
+type transfer struct {
+	usage    *client.Usage
+	requests int // left of maxRequests
+	files    int // that have not had their share
+}
+
+// share returns how many requests the next file may take: what is left, shared
+// with those that come after it, as the publisher reckons it too.
+func (t *transfer) share() int {
+	n := t.requests / max(t.files, 1)
+	t.files--
+	return max(n, 1)
+}
+
+// delta is of what an artifact can be put together besides what comes from the
+// server.
+type delta struct {
+	transfer *transfer
+	other    image.Partition    // the slot that is not written
+	target   *metadata.Artifact // the chunk map; nil: all is fetched
+	chunks   *chunks.Map        // the same, once it was fetched
+}
+
+// on reports whether there is, or may be, a chunk map to work with.
+func (d *delta) on() bool { return d.target != nil }
+
+// off has all be fetched from now on.
+func (d *delta) off() { d.target, d.chunks = nil, nil }
+
+// planDelta adds to the files of a release of what they can be put together.
+func (n *Node) planDelta(p Plan, files []slotFile) {
+	r := p.resolved.Release
+	t := &transfer{usage: p.Transfer, requests: maxRequests, files: len(r.Artifacts())}
+	maps := map[string]*metadata.Artifact{metadata.KernelFile: r.KernelChunks, metadata.InitramfsFile: r.InitramfsChunks}
+	for i := range files {
+		if files[i].artifact == nil {
+			continue
+		}
+		files[i].delta = &delta{transfer: t, other: n.Disk.Slot(p.Slot.Other()), target: maps[files[i].name]}
+		if n.NoDelta {
+			files[i].delta.off()
+		}
+	}
+}
+
+// claim claims the slot. Its old files are kept as seeds where they can serve.
+func claim(w *image.Writer, id metadata.ID, files []slotFile) (resumed bool, err error) {
+	// Twice the slack: some of it is used up before the space is looked at again.
+	room := image.Room{Files: map[string]int64{}, Slack: 2 * slotSlack}
+	wanted := false
+	for _, file := range files {
+		if file.artifact != nil {
+			room.Files[file.name] = file.artifact.Length
+			wanted = wanted || file.delta.on()
+		}
+	}
+	if wanted {
+		return w.ClaimKeeping(string(id), room)
+	}
+	if resumed, err = w.Claim(string(id)); err != nil {
+		return resumed, err
+	}
+	return resumed, w.RemoveSeeds()
+}
+
+// startOver deals with an unverified part that is wrong, and reports whether
+// another try makes sense. What was held when the run began may be to blame, or
+// the chunk map: each is done without once. What was held becomes a seed, since
+// most of it may be right.
+func startOver(w *image.Writer, file slotFile, held int64, cause error) (again bool, err error) {
+	wrongMap := errors.Is(cause, client.ErrDelta)
+	if wrongMap {
+		file.delta.off()
+	}
+	if held == 0 || !file.delta.on() {
+		return held > 0 || wrongMap, w.Discard(file.name)
+	}
+	if err := w.SetAside(file.name); err != nil {
+		return false, err
+	}
+	return true, w.MakeRoom(image.Room{Files: map[string]int64{file.name: file.artifact.Length}, Slack: slotSlack})
+}
+
+// download completes an artifact of which have is held. The rest is written to
+// dst, and fetched as far as the slots do not hold it already.
+func (n *Node) download(ctx context.Context, w *image.Writer, file slotFile, have *io.SectionReader, dst io.Writer) error {
+	a, d := *file.artifact, file.delta
+	from := client.Delta{MaxRequests: d.transfer.share()}
+	if a.Length-have.Size() >= metadata.MinChunked && d.on() {
+		seeds := n.openSeeds(w, file)
+		defer seeds.close()
+		if len(seeds.list) > 0 {
+			var err error
+			if from.Map, err = n.chunkMap(ctx, d, a); err != nil {
+				return err
+			}
+			from.Seeds = seeds.list
+		}
+	}
+	usage, err := n.Client.DownloadDelta(ctx, a, from, have, dst, func(done int64) {
+		n.Progress(file.name, done, a.Length)
+	})
+	d.transfer.usage.Add(usage)
+	d.transfer.requests = max(d.transfer.requests-usage.Requests, 0)
+	return err
+}
+
+// chunkMap returns an artifact's map, nil where it is of no use. An error is the
+// context's.
+func (n *Node) chunkMap(ctx context.Context, d *delta, a metadata.Artifact) (*chunks.Map, error) {
+	if d.chunks != nil {
+		return d.chunks, nil
+	}
+	m, usage, err := n.Client.ChunkMap(ctx, *d.target, a)
+	d.transfer.usage.Add(usage)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		n.Logger.Warn("there is no chunk map to work with; fetching all of the file", "map", d.target.Target, "error", err)
+		d.off()
+		return nil, nil
+	}
+	d.chunks = m
+	return m, nil
+}
+
+// seeds are old content that is open.
+type seeds struct {
+	list   []client.Seed
+	opened []io.Closer // in the order of closing
+}
+
+// openSeeds opens what may hold parts of a file's new content: the file in the
+// slot that is not written, the old one in the slot that is, and what an earlier
+// run left of that. What cannot be opened is no seed.
+func (n *Node) openSeeds(w *image.Writer, file slotFile) *seeds {
+	s := new(seeds)
+	r, err := image.OpenSlot(file.delta.other)
+	if err == nil {
+		var f *os.File
+		if f, err = r.Open(file.name); err == nil {
+			err = s.add("slot "+file.delta.other.Name, f)
+		}
+		s.opened = append(s.opened, r)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n.Logger.Warn("the other slot's file cannot be reused", "file", file.name, "error", err)
+	}
+	old, err := w.OpenSeeds(file.name)
+	for _, f := range old {
+		err = errors.Join(err, s.add("old file", f))
+	}
+	if err != nil {
+		n.Logger.Warn("the slot's old file cannot be reused", "file", file.name, "error", err)
+	}
+	return s
+}
+
+func (s *seeds) add(name string, f *os.File) error {
+	s.opened = append(s.opened, f)
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	s.list = append(s.list, client.Seed{Name: name, Content: f, Size: st.Size()})
+	return nil
+}
+
+func (s *seeds) close() {
+	for _, c := range s.opened {
+		_ = c.Close() // read only
+	}
+}
