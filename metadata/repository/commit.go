@@ -185,6 +185,10 @@ func (e *Edit) signAllTargets(ctx context.Context, roles []liveRole) ([]file, er
 // root appears: signed, as the snapshot and the targets that it leads to, with
 // the old keys and the new ones. Where the old keys are gone there is none, and
 // a reader between the two writes fails once and tries again.
+//
+// It is not written to the history: it leads to the very snapshot that the final
+// timestamp leads to, so whatever serves nodes that hold that one serves those that
+// hold this. If a crash leaves it as what is published, the next change remembers it.
 func (e *Edit) appendBridge(files []file) []file {
 	f, err := e.signTimestamp(e.published)
 	for _, root := range []*tuf.Metadata[tuf.RootType]{e.published, e.state.root} {
