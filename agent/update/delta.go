@@ -13,18 +13,18 @@ import (
 	"tufboot/metadata/client"
 )
 
-// maxRequests is for how many parts a server is asked at most for all artifacts of
-// a release.
-const maxRequests = 48
-
 // transfer is the cost of bringing a release into a slot, and what its artifacts
 // may still cost: for how many parts a server is asked. What is saved must not
 // cost more round trips than it is worth.
 type transfer struct {
 	usage    *client.Usage
-	requests int // left of maxRequests
+	requests int // left of chunks.MaxFetches
 	files    int // that have not had their share
 }
+
+// worth is how many times a chunk map's size must be missing for the map to be
+// asked for.
+const worth = 10
 
 // share returns how many requests the next file may take: what is left, shared
 // with those that come after it, as the publisher reckons it too.
@@ -52,7 +52,7 @@ func (d *delta) off() { d.target, d.chunks = nil, nil }
 // planDelta adds to the files of a release of what they can be put together.
 func (n *Node) planDelta(p Plan, files []slotFile) {
 	r := p.resolved.Release
-	t := &transfer{usage: p.Transfer, requests: maxRequests, files: len(r.Artifacts())}
+	t := &transfer{usage: p.Transfer, requests: chunks.MaxFetches, files: len(r.Artifacts())}
 	maps := map[string]*metadata.Artifact{metadata.KernelFile: r.KernelChunks, metadata.InitramfsFile: r.InitramfsChunks}
 	for i := range files {
 		if files[i].artifact == nil {
@@ -108,7 +108,7 @@ func startOver(w *image.Writer, file slotFile, held int64, cause error) (again b
 func (n *Node) download(ctx context.Context, w *image.Writer, file slotFile, have *io.SectionReader, dst io.Writer) error {
 	a, d := *file.artifact, file.delta
 	from := client.Delta{MaxRequests: d.transfer.share()}
-	if a.Length-have.Size() >= metadata.MinChunked && d.on() {
+	if d.on() && a.Length-have.Size() > worth*d.target.Length {
 		seeds := n.openSeeds(w, file)
 		defer seeds.close()
 		if len(seeds.list) > 0 {
