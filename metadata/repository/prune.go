@@ -99,7 +99,8 @@ type PrunedFile struct {
 // stays. One case is left: a publisher that adds, at this moment, a file with the
 // very name and content of one that was removed from the metadata long ago, and
 // therefore does not upload it. Prune looks once more at the end and reports such
-// a file as an error, with ReasonConflict.
+// a file as an error, with ReasonConflict; [Repository.Publish] of the same release
+// puts it back.
 func (r *Repository) Prune(ctx context.Context, opts PruneOptions) (*Pruned, error) {
 	if opts.Keep < 0 || opts.Grace < 0 {
 		return nil, fmt.Errorf("prune: keep %d and grace %s cannot be negative", opts.Keep, opts.Grace)

@@ -269,4 +269,55 @@ func TestPruneReused(t *testing.T) {
 		t.Fatal("it was uploaded again: the case is not the one that is meant")
 	}
 	wantReason(t, err, ReasonConflict)
+	if _, err := Verify(t.Context(), s, VerifyOptions{Options: at(s.now)}); err == nil {
+		t.Fatal("nothing is missing")
+	}
+	// The advice: publish it again.
+	if p, err := publisher.Publish(t.Context(), release(t, keys, "1", "1")); err != nil || p.Changed {
+		t.Errorf("got %+v, %v", p, err)
+	}
+	if _, err := Verify(t.Context(), s, VerifyOptions{Options: at(s.now)}); err != nil {
+		t.Error(err)
+	}
+	newNode(t, s, s.now).sees("1")
+}
+
+// TestPublishPutsBack: whatever file of a published release is missing, publishing
+// it again puts that back, and changes nothing else.
+func TestPublishPutsBack(t *testing.T) {
+	r, s, keys := memRepo(t)
+	opts := largeRelease(t, keys, "1", randomBytes(metadata.MinChunked, 1))
+	mustPublish(t, r, opts)
+	whole := s.clone()
+	lost := 0
+	for name := range whole.files {
+		if !strings.Contains(name, "/releases/1/") {
+			continue
+		}
+		lost++
+		for _, noDelta := range []bool{false, true} {
+			s := whole.clone()
+			delete(s.files, name)
+			opts.NoDelta = noDelta
+			if p := mustPublish(t, newRepository(s, at(s.now)), opts); p.Changed {
+				t.Errorf("without %s: %+v", name, p)
+			}
+			wantSame(t, whole, s)
+		}
+	}
+	if lost != 4 { // manifest, kernel, initramfs, its map
+		t.Errorf("%d files", lost)
+	}
+	// What is not the same release is refused, and nothing is put back.
+	for name := range whole.files {
+		if !strings.HasSuffix(name, ".vmlinuz") {
+			continue
+		}
+		delete(s.files, name)
+		_, err := r.Publish(t.Context(), largeRelease(t, keys, "1", randomBytes(metadata.MinChunked, 2)))
+		wantReason(t, err, ReasonVersionExists)
+		if _, ok := s.files[name]; ok {
+			t.Error("it was put back")
+		}
+	}
 }

@@ -104,7 +104,7 @@ func (p *pruner) mayForget(st *state, name string) bool {
 func (p *pruner) mustBeThere(named map[string]bool) error {
 	for name := range p.gone {
 		if named[name] {
-			return refuse(ReasonConflict, "publish the release again under another version; a mirror still has the file", "%s %w", name, errGone)
+			return refuse(ReasonConflict, "publish that release again, with the same files: it puts back what is missing", "%s %w", name, errGone)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ type Published struct {
 
 // Publish adds a release and points the channel to it, in one step for
 // readers. The same release again is nothing to do, with chunk maps or without: it
-// stays what was published. A version that is there with other content, or written
+// stays what was published, and a file of it that is missing is put back. A version that is there with other content, or written
 // differently, is refused with ReasonVersionExists: nodes know releases by version,
 // and caches keep them. Publishing an old release again does not take
 // its channel back to it, unless Pointing.Back is set.
@@ -132,7 +132,7 @@ func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *me
 		return nil, "", false, err
 	}
 	if exists {
-		release, err = e.sameRelease(ctx, opts, name)
+		release, err = e.sameRelease(ctx, opts, old)
 		return release, metadata.ID(old.SHA256), false, err
 	}
 	if err := e.checkSameVersion(ctx, opts.Version, opts.Arch); err != nil {
@@ -148,43 +148,6 @@ func (e *Edit) addRelease(ctx context.Context, opts PublishOptions) (release *me
 	}
 	_, err = e.AddBytes(ctx, name, manifest)
 	return release, metadata.IdentityOf(manifest), true, err
-}
-
-// sameRelease returns the release that is published with the manifest of that name.
-// It is refused if it is another one. Which chunk maps a release has is
-// no part of what it is: one from before there were any is the same. Nothing is
-// copied.
-func (e *Edit) sameRelease(ctx context.Context, opts PublishOptions, name string) (*metadata.Release, error) {
-	data, err := e.ReadTarget(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	published, err := metadata.ParseRelease(data)
-	if err != nil {
-		return nil, invalid("target %s: %w", name, err)
-	}
-	release, err := makeRelease(ctx, opts, hasher{}, false)
-	if err != nil {
-		return nil, err
-	}
-	var other string
-	switch {
-	case release.Version != published.Version || release.Arch != published.Arch:
-		other = "version or architecture in its manifest"
-	case release.Kernel != published.Kernel:
-		other = "kernel"
-	case release.Initramfs != published.Initramfs:
-		other = "initramfs"
-	case release.Cmdline != published.Cmdline:
-		other = "kernel command line"
-	case release.Notes != published.Notes:
-		other = "text of the notes"
-	default:
-		return published, nil
-	}
-	return nil, refuse(ReasonVersionExists, "publish changed content under a new version",
-		"release %s (%s) is published with another %s (identity %s)",
-		opts.Version, opts.Arch, other, metadata.IdentityOf(data).Short())
 }
 
 // pointChannel points the channel to the release with the given identity; added
