@@ -5,9 +5,11 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"tufboot/metadata"
+	"tufboot/metadata/chunks"
 	"tufboot/metadata/storage"
 )
 
@@ -182,6 +185,9 @@ func exampleRepo(t *testing.T) string {
 	for i, version := range []string{"1.3.0", "1.4.0"} {
 		opts := release(t, keys, version, version)
 		opts.Channel, opts.Cmdline, opts.Notes = "beta", "console=ttyS0 quiet", "The second release.\n"
+		if version == "1.4.0" {
+			writeFile(t, opts.Initramfs, countedHashes(1<<20))
+		}
 		if _, err := step(2*i).Publish(t.Context(), opts); err != nil {
 			t.Fatal(err)
 		}
@@ -200,6 +206,37 @@ func exampleRepo(t *testing.T) string {
 	return dir
 }
 
+// countedHashes returns the first n bytes of SHA-256(0), SHA-256(1), ...
+func countedHashes(n int) string {
+	var data []byte
+	for i := uint64(0); len(data) < n; i++ {
+		sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, i))
+		data = append(data, sum[:]...)
+	}
+	return string(data[:n])
+}
+
+// TestFormatPageMap compares what the page says of the chunk map of its example.
+func TestFormatPageMap(t *testing.T) {
+	page, err := os.ReadFile(formatPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := chunks.NewBuilder(chunks.DefaultParams())
+	_, _ = io.WriteString(b, countedHashes(1<<20))
+	m, err := b.Map()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("It has %d chunks, of ", len(m.Chunks))
+	for _, c := range m.Chunks[:6] {
+		want += fmt.Sprintf("%d, ", c.Length)
+	}
+	if text := strings.Join(strings.Fields(string(page)), " "); !strings.Contains(text, want+"... bytes") {
+		t.Errorf("the page does not say %q", want)
+	}
+}
+
 // TestFormatPageNumbers compares the numbers that the page names.
 func TestFormatPageNumbers(t *testing.T) {
 	page, err := os.ReadFile(formatPage)
@@ -207,11 +244,15 @@ func TestFormatPageNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(string(page)), " ")
-	levels := binLevels()
+	levels, p := binLevels(), chunks.DefaultParams()
 	for _, want := range []string{
 		fmt.Sprintf("| any other metadata file | %d MiB |", maxMetadata>>20),
 		fmt.Sprintf("| timestamp.json | %d KiB |", maxTimestamp>>10),
 		fmt.Sprintf("| release manifest, channel file | %d KiB |", metadata.MaxManifestSize>>10),
+		fmt.Sprintf("%d <= *min* < *average* < *max* <= %d. Publishers use %d, %d and %d |", chunks.MinChunk, chunks.MaxChunk, p.Min, p.Average, p.Max),
+		fmt.Sprintf("Publishers make maps of artifacts of %d MiB and more", metadata.MinChunked>>20),
+		fmt.Sprintf("at most a 50th of the artifact's plus %d.", metadata.MaxChunkMap(50<<20)-(1<<20)),
+		fmt.Sprintf("at most %d requests for a release", chunks.MaxFetches),
 		fmt.Sprintf("| waves of a rollout | %d |", metadata.MaxWaves),
 		fmt.Sprintf("| steps of a channel, for an architecture | %d |", metadata.MaxSteps),
 		fmt.Sprintf("| previous releases of a channel, for an architecture | %d |", metadata.MaxPrevious),
