@@ -17,8 +17,15 @@ import (
 // killed while it does.
 const childDevice = "TUFBOOT_TEST_WRITE_DEVICE"
 
+// childStream says how that process writes: with a stream, or with one that is
+// refused O_DIRECT.
+const childStream = "TUFBOOT_TEST_WRITE_STREAM"
+
 func TestMain(m *testing.M) {
 	if device := os.Getenv(childDevice); device != "" {
+		if how := os.Getenv(childStream); how != "" {
+			streamForEver(device, how)
+		}
 		writeForEver(device)
 	}
 	os.Exit(m.Run())
@@ -43,6 +50,106 @@ func writeForEver(device string) {
 	})
 	println("ended", err.Error())
 	os.Exit(1)
+}
+
+const killedSize = 6<<20 + 321
+
+// streamForEver writes a stream in small pieces, and says so after each. It never
+// ends the file.
+func streamForEver(device, how string) {
+	content := noise(99, killedSize)
+	err := image.WriteSlot(image.Partition{Name: "SYSTEM-B", Device: device}, func(w *image.Writer) error {
+		s, err := w.Stream("initramfs", killedSize)
+		if err != nil {
+			return err
+		}
+		if how == "cached" {
+			image.WithoutDirect(s)
+		}
+		for rest := content[s.Held().Size():]; len(rest) > 1; {
+			n := min(77_777, len(rest)-1)
+			if _, err := s.Write(rest[:n]); err != nil {
+				return err
+			}
+			rest = rest[n:]
+			os.Stderr.WriteString(".")
+		}
+		_, err = io.Copy(io.Discard, os.Stdin)
+		return err
+	})
+	println("ended", err.Error())
+	os.Exit(1)
+}
+
+// A process that is killed while it streams leaves a true beginning of the file,
+// and never loses ground; the next one completes it.
+func TestKilledStream(t *testing.T) {
+	for _, how := range []string{"direct", "cached"} {
+		t.Run(how, func(t *testing.T) {
+			p, _ := newSlot(t)
+			content := noise(99, killedSize)
+			var before int64
+			for _, pieces := range []int{1, 14, 20, 33, 7} {
+				killStream(t, p, how, pieces)
+				err := image.WriteSlot(p, func(w *image.Writer) error {
+					f, have, err := w.Partial("initramfs", killedSize)
+					if err != nil {
+						return err
+					}
+					held := make([]byte, have)
+					if _, err := f.ReadAt(held, 0); err != nil {
+						return err
+					}
+					if !bytes.HasPrefix(content, held) {
+						t.Errorf("after %d pieces the file claims %d bytes, and they are others", pieces, have)
+					}
+					if have < before {
+						t.Errorf("after %d pieces the file has %d bytes, before it had %d", pieces, have, before)
+					}
+					before = have
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if before < 1<<20 {
+				t.Errorf("only %d bytes are there at last: this test proves little", before)
+			}
+			readings, err := stream(p, "initramfs", content, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStreamed(t, p, "initramfs", content, readings)
+		})
+	}
+}
+
+// killStream lets a process write some pieces of a stream, and kills it.
+func killStream(t *testing.T, p image.Partition, how string, pieces int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDevice+"="+p.Device, childStream+"="+how)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	dots := make([]byte, pieces)
+	if _, err := io.ReadFull(said, dots); err != nil || strings.Trim(string(dots), ".") != "" {
+		t.Fatalf("the child says %q, %v", dots, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
 }
 
 // A killed update leaves no mount behind, so that the next one can run.

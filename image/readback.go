@@ -3,7 +3,6 @@ package image
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"unsafe"
 
@@ -16,7 +15,7 @@ import (
 //
 // The slot must be unmounted: a *RefusedError says that it is in use. A drive
 // that answers from its own memory cannot be seen through.
-func ReadBack(p Partition, fn func(open func(name string) (io.ReadCloser, error)) error) (err error) {
+func ReadBack(p Partition, fn func(open func(name string) (*SlotFile, error)) error) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("read back slot %s: %w", p.Name, err)
@@ -37,17 +36,17 @@ func ReadBack(p Partition, fn func(open func(name string) (io.ReadCloser, error)
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	var opened []*directFile
+	var opened []*SlotFile
 	defer func() {
 		for _, f := range opened {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	return fn(func(name string) (io.ReadCloser, error) {
+	return fn(func(name string) (*SlotFile, error) {
 		if err := checkName(name); err != nil {
 			return nil, err
 		}
-		f, err := openDirect(root, name)
+		f, err := openDirect(root, p.Device, name)
 		if err != nil {
 			return nil, err
 		}
@@ -63,14 +62,27 @@ const (
 	directAlign = 4096
 )
 
-// directFile reads a file past the page cache, where the file system can.
-type directFile struct {
+// SlotFile is a file of a slot as it is on the device: it reads past the page
+// cache, where the file system can.
+type SlotFile struct {
 	file   *os.File
-	buffer []byte // aligned
+	device string
+	buffer []byte // aligned; nil before the first Read
 	rest   []byte // of buffer: read and not delivered yet
 }
 
-func openDirect(root *os.Root, name string) (*directFile, error) {
+// Consists reports whether the file is made of just the blocks that r was read
+// from, in their order, and reads them as they are. Then its content is r's.
+func (d *SlotFile) Consists(r Reading) bool {
+	st, err := d.file.Stat()
+	if err != nil || st.Size() != r.size || d.device != r.device {
+		return false
+	}
+	extents, err := extentsOf(d.file, r.size, false)
+	return err == nil && sameBlocks(extents, r.extents, r.size)
+}
+
+func openDirect(root *os.Root, device, name string) (*SlotFile, error) {
 	f, err := openRegular(root, name, unix.O_DIRECT)
 	if errors.Is(err, unix.EINVAL) { // no such thing here; the mount is fresh in any case
 		f, err = openRegular(root, name, 0)
@@ -78,11 +90,11 @@ func openDirect(root *os.Root, name string) (*directFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &directFile{file: f, buffer: alignedBuffer(directUnit, directAlign)}, nil
+	return &SlotFile{file: f, device: device}, nil
 }
 
 // Read implements io.Reader.
-func (d *directFile) Read(p []byte) (int, error) {
+func (d *SlotFile) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -100,10 +112,13 @@ func (d *directFile) Read(p []byte) (int, error) {
 
 // fill reads the next unit into the buffer. Each read but the last is of whole
 // units, so the file's position stays aligned.
-func (d *directFile) fill() (int, error) {
+func (d *SlotFile) fill() (int, error) {
+	if d.buffer == nil {
+		d.buffer = alignedBuffer(directUnit, directAlign)
+	}
 	n, err := d.file.Read(d.buffer)
 	if errors.Is(err, unix.EINVAL) { // this disk takes no direct reads
-		if err := d.indirect(); err != nil {
+		if err := setDirect(d.file, false); err != nil {
 			return 0, err
 		}
 		n, err = d.file.Read(d.buffer)
@@ -112,21 +127,8 @@ func (d *directFile) fill() (int, error) {
 	return n, err
 }
 
-// indirect goes on through the page cache.
-func (d *directFile) indirect() error {
-	flags, err := unix.FcntlInt(d.file.Fd(), unix.F_GETFL, 0)
-	if err != nil {
-		return err
-	}
-	if flags&unix.O_DIRECT == 0 {
-		return unix.EINVAL
-	}
-	_, err = unix.FcntlInt(d.file.Fd(), unix.F_SETFL, flags&^unix.O_DIRECT)
-	return err
-}
-
 // Close implements io.Closer. It can be called again.
-func (d *directFile) Close() error {
+func (d *SlotFile) Close() error {
 	if err := d.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}

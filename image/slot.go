@@ -31,7 +31,7 @@ func WriteSlot(p Partition, fn func(*Writer) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := writeMounted(m, fn); err != nil {
+	if err := writeMounted(m, p.Device, fn); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			err = refuseFull(p, err)
 		}
@@ -53,13 +53,13 @@ func claim(p Partition) error {
 
 // writeMounted runs fn on the mount and then takes the mount down, also when fn
 // panics.
-func writeMounted(m *Mount, fn func(*Writer) error) (err error) {
+func writeMounted(m *Mount, device string, fn func(*Writer) error) (err error) {
 	defer func() { err = errors.Join(err, m.Close()) }()
 	root, err := os.OpenRoot(m.Path("."))
 	if err != nil {
 		return err
 	}
-	w := &Writer{root: root}
+	w := &Writer{root: root, device: device, streams: map[string]*Stream{}}
 	defer func() { err = errors.Join(err, w.close()) }()
 	return fn(w)
 }

@@ -44,7 +44,7 @@ func write(t *testing.T, p image.Partition, name string, content []byte) {
 
 // readBack returns a file of a slot.
 func readBack(p image.Partition, name string) (content []byte, err error) {
-	err = image.ReadBack(p, func(open func(string) (io.ReadCloser, error)) error {
+	err = image.ReadBack(p, func(open func(string) (*image.SlotFile, error)) error {
 		f, err := open(name)
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func TestReadBackSeesTheDevicesFolder(t *testing.T) {
 
 func TestSlotRefusals(t *testing.T) {
 	nothing := func(*image.Writer) error { return nil }
-	look := func(func(string) (io.ReadCloser, error)) error { return nil }
+	look := func(func(string) (*image.SlotFile, error)) error { return nil }
 	tests := []struct {
 		name    string
 		prepare func(*testing.T, *image.Partition)

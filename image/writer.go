@@ -25,15 +25,35 @@ const lostFound = "lost+found"
 // Writer changes the files of one slot. It is valid while the function runs
 // that WriteSlot gave it to; files that it returned are closed after that.
 type Writer struct {
-	root *os.Root
-	open []*os.File
+	root    *os.Root
+	device  string
+	open    []*os.File
+	streams map[string]*Stream // the last one of each file
+	units   chan []byte        // what streams write; nil before the first one
 }
 
+// close leaves nothing open, whatever the caller has left.
 func (w *Writer) close() error {
+	var err error
+	for _, s := range w.streams {
+		err = errors.Join(err, s.abandon())
+	}
 	for _, f := range w.open {
 		f.Close() // also when the caller has closed it
 	}
-	return w.root.Close()
+	return errors.Join(err, w.root.Close())
+}
+
+// Readings waits until the device was read up to the end of every stream, and
+// returns what it has, by file. Files that it lacks are to be read back later.
+func (w *Writer) Readings() map[string]Reading {
+	readings := make(map[string]Reading, len(w.streams))
+	for name, s := range w.streams {
+		if r, ok := s.reading(); ok {
+			readings[name] = r
+		}
+	}
+	return readings
 }
 
 // Claim says for which release the slot is written; id is its identity. When
@@ -94,6 +114,9 @@ func (w *Writer) Partial(name string, size int64) (_ *os.File, have int64, err e
 	if err := checkName(name); err != nil {
 		return nil, 0, err
 	}
+	if err := w.forget(name); err != nil {
+		return nil, 0, err
+	}
 	f, err := w.openPartial(name)
 	if err != nil {
 		return nil, 0, err
@@ -116,10 +139,20 @@ func (w *Writer) Partial(name string, size int64) (_ *os.File, have int64, err e
 	if err != nil {
 		return nil, 0, err
 	}
-	if size-have > free {
-		return nil, 0, fmt.Errorf("%s needs %d more bytes, %d are free: %w", name, size-have, free, unix.ENOSPC)
+	if need := size - max(have, w.allocated(name+Unverified)); need > free {
+		return nil, 0, fmt.Errorf("%s needs %d more bytes, %d are free: %w", name, need, free, unix.ENOSPC)
 	}
 	return f, have, nil
+}
+
+// forget ends the last stream of a file, whose blocks may get another content.
+func (w *Writer) forget(name string) error {
+	s := w.streams[name]
+	if s == nil {
+		return nil
+	}
+	delete(w.streams, name)
+	return s.abandon()
 }
 
 // openPartial opens the unverified part for reading and writing. Anything there
@@ -157,6 +190,9 @@ func (w *Writer) Commit(name string) error {
 // Discard removes the unverified part of the file name, if there is one.
 func (w *Writer) Discard(name string) error {
 	if err := checkName(name); err != nil {
+		return err
+	}
+	if err := w.forget(name); err != nil {
 		return err
 	}
 	if err := w.root.Remove(name + Unverified); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -112,7 +112,7 @@ func (n *Node) checkSlot(ctx context.Context, slot grub.Slot) error {
 	part := n.Disk.Slot(slot)
 	files, err := heldFiles(part)
 	if err == nil {
-		err = readBack(ctx, part, files)
+		err = readBack(ctx, part, files, nil)
 	}
 	if err == nil {
 		return nil

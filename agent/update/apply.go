@@ -73,7 +73,7 @@ func (n *Node) ensure(ctx context.Context, p Plan) error {
 		return tooLarge(part.Size, need)
 	}
 	// A slot that somebody has mounted is refused here.
-	nothing := func(func(string) (io.ReadCloser, error)) error { return nil }
+	nothing := func(func(string) (*image.SlotFile, error)) error { return nil }
 	if err := image.ReadBack(part, nothing); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (n *Node) ensure(ctx context.Context, p Plan) error {
 	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
 		return err
 	}
-	if n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, part, files) == nil {
+	if n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, part, files, nil) == nil {
 		n.Logger.Info("the slot holds the release already", "slot", p.Slot)
 		return nil
 	}
@@ -97,14 +97,19 @@ func (n *Node) write(ctx context.Context, p Plan, part image.Partition, files []
 		return err
 	}
 	n.planDelta(p, files)
+	var readings map[string]image.Reading
 	err = image.WriteSlot(part, func(w *image.Writer) error {
-		return n.fill(ctx, w, p.Release, files)
+		if err := n.fill(ctx, w, p.Release, files); err != nil {
+			return err
+		}
+		readings = w.Readings()
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("write release %s into slot %s (%s): %w", p.Version, p.Slot, part.Device, err)
 	}
 	n.Logger.Info("read the slot back", "slot", p.Slot, "device", part.Device)
-	return readBack(ctx, part, files)
+	return readBack(ctx, part, files, readings)
 }
 
 // slotFile is one file of a slot: its digest, and either an artifact to fetch
@@ -238,19 +243,22 @@ func (n *Node) place(ctx context.Context, w *image.Writer, file slotFile) error 
 // verified on the way, and returns how many bytes of it there were before.
 func (n *Node) fetch(ctx context.Context, w *image.Writer, file slotFile) (held int64, err error) {
 	a := *file.artifact
-	f, held, err := w.Partial(file.name, a.Length)
+	s, err := w.Stream(file.name, a.Length)
 	if err != nil {
-		return held, err
+		return 0, err
 	}
-	defer f.Close()
-	return held, n.download(ctx, w, file, io.NewSectionReader(f, 0, held), f)
+	// Also after a failure: the next run goes on from what the device has.
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Held().Size(), n.download(ctx, w, file, s.Held(), s)
 }
 
-// readBack compares what the device holds with what was asked for.
-func readBack(ctx context.Context, part image.Partition, files []slotFile) error {
-	return image.ReadBack(part, func(open func(string) (io.ReadCloser, error)) error {
+// readBack compares what the device holds with what was asked for. readings is
+// what was read back while the slot was written; whatever it does not prove is
+// read now.
+func readBack(ctx context.Context, part image.Partition, files []slotFile, readings map[string]image.Reading) error {
+	return image.ReadBack(part, func(open func(string) (*image.SlotFile, error)) error {
 		for _, file := range files {
-			if err := compare(ctx, open, file); err != nil {
+			if err := compare(ctx, open, file, readings[file.name]); err != nil {
 				return &SlotError{Device: part.Device, File: file.name, Err: err}
 			}
 		}
@@ -261,12 +269,15 @@ func readBack(ctx context.Context, part image.Partition, files []slotFile) error
 // errDiffers says that a file of a slot has another content than it should.
 var errDiffers = errors.New("the content differs")
 
-func compare(ctx context.Context, open func(string) (io.ReadCloser, error), file slotFile) error {
+func compare(ctx context.Context, open func(string) (*image.SlotFile, error), file slotFile, seen image.Reading) error {
 	r, err := open(file.name)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
+	if file.sha256 != "" && seen.SHA256 == file.sha256 && r.Consists(seen) {
+		return nil
+	}
 	sum, err := digest(ctx, r)
 	if err != nil {
 		return err

@@ -1,8 +1,10 @@
 package update_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"tufboot/agent/health"
 	"tufboot/agent/update"
 	"tufboot/grub"
+	"tufboot/metadata"
 )
 
 // at is a log handler that calls a function when a message is logged: the place
@@ -35,23 +38,126 @@ func atMessage(message string, do func()) *slog.Logger {
 	return slog.New(at{Handler: slog.DiscardHandler, message: message, do: do})
 }
 
-// TestLyingDevice lets the device lose a bit after the slot was written and
-// unmounted. The slot must not be armed.
+// wantUnverified fails unless err says that slot B does not hold what was
+// written, and the block keeps it from being booted.
+func (r *rig) wantUnverified(err error) {
+	r.t.Helper()
+	var wrong *update.SlotError
+	if !errors.As(err, &wrong) || exitOf(err) != 4 || reasonOf(err) != update.ReasonSlotVerification {
+		r.t.Fatalf("a corrupt slot: %v", err)
+	}
+	if got := r.block(); got.Trial() || got.OK(grub.SlotB) {
+		r.t.Fatalf("a corrupt slot in block %+v", got)
+	}
+}
+
+// TestLyingDevice has a device that stores another bit than it is given, in what
+// is read back while the rest is written. The slot must not be armed.
 func TestLyingDevice(t *testing.T) {
+	for name, size := range map[string]int{metadata.KernelFile: kernelSize, metadata.InitramfsFile: initramfsSize} {
+		t.Run(name, func(t *testing.T) {
+			r := newFaultyRig(t)
+			r.publish("2")
+			// In the first block and in the last one, which may be cut.
+			for _, at := range []int{0, (size - 1) &^ 4095} {
+				mark := payload("2", name, size)[at:][:min(4096, size-at)]
+				lied := false
+				r.fault.OnWrite(func(_ int64, b []byte) error {
+					if i := bytes.Index(b, mark); i >= 0 {
+						b[i] ^= 1
+						lied = true
+					}
+					return nil
+				})
+				_, err := r.node().Update(t.Context(), "")
+				if !lied {
+					t.Fatal("the bytes did not come to the device")
+				}
+				r.wantUnverified(err)
+			}
+			r.fault.OnWrite(nil)
+			r.update()
+			r.wantSlot(grub.SlotB, "2")
+		})
+	}
+}
+
+// TestDeviceLosesCompletedFile lets the device lose a bit of a file that an
+// earlier run had completed: what this run has not read back while writing is
+// read at the end.
+func TestDeviceLosesCompletedFile(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	ctx, cancel := context.WithCancel(t.Context())
+	n := r.node()
+	n.Progress = func(file string, _, _ int64) {
+		if file == metadata.InitramfsFile {
+			cancel()
+		}
+	}
+	if _, err := n.Update(ctx, ""); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the update that was cut off: %v", err)
+	}
+	n = r.node()
+	n.Logger = atMessage("read the slot back", func() {
+		r.corruptBytes(grub.SlotB, payload("2", metadata.KernelFile, kernelSize))
+	})
+	_, err := n.Update(t.Context(), "")
+	r.wantUnverified(err)
+	r.update()
+	r.wantSlot(grub.SlotB, "2")
+}
+
+// TestFileChangesAfterItsReading changes the blocks that a file is made of after
+// they were read back.
+func TestFileChangesAfterItsReading(t *testing.T) {
 	r := newRig(t)
 	r.publish("2")
 	n := r.node()
-	n.Logger = atMessage("read the slot back", func() { r.corrupt(grub.SlotB, "2") })
+	n.Logger = atMessage("read the slot back", func() {
+		point := t.TempDir()
+		r.run("mount", r.loop+"p3", point)
+		defer r.run("umount", point)
+		name := filepath.Join(point, metadata.InitramfsFile)
+		data, err := os.ReadFile(name)
+		must(t, err)
+		data[12345] ^= 1
+		must(t, errors.Join(os.Rename(name, name+".old"), os.WriteFile(name, data, 0o600)))
+	})
 	_, err := n.Update(t.Context(), "")
-	var wrong *update.SlotError
-	if !errors.As(err, &wrong) || exitOf(err) != 4 || reasonOf(err) != update.ReasonSlotVerification {
-		t.Fatalf("a corrupt slot: %v", err)
+	r.wantUnverified(err)
+}
+
+// TestReadBackOnce shows that each byte is written once and read back once, and
+// that it is read from the device.
+func TestReadBackOnce(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	n := r.node()
+	n.NoDelta = true // or the old release would be read as well
+	read, written := r.traffic()
+	_, err := n.Update(t.Context(), "")
+	must(t, err)
+	readAfter, writtenAfter := r.traffic()
+	const size = kernelSize + initramfsSize
+	if n := readAfter - read; n < size || n > size+size/4 {
+		t.Errorf("%d bytes were read from the slot, which holds %d", n, size)
 	}
-	if got := r.block(); got.Trial() || got.OK(grub.SlotB) {
-		t.Fatalf("a corrupt slot in block %+v", got)
+	if n := writtenAfter - written; n < size || n > size+size/4 {
+		t.Errorf("%d bytes were written to the slot, which holds %d", n, size)
 	}
-	r.update()
-	r.wantSlot(grub.SlotB, "2")
+}
+
+// traffic returns how many bytes were read from and written to slot B so far.
+func (r *rig) traffic() (read, written int64) {
+	r.t.Helper()
+	name := filepath.Base(r.loop)
+	stat, err := os.ReadFile(filepath.Join("/sys/block", name, name+"p3", "stat"))
+	must(r.t, err)
+	var skip int64
+	_, err = fmt.Sscan(string(stat), &skip, &skip, &read, &skip, &skip, &skip, &written)
+	must(r.t, err)
+	return read * 512, written * 512
 }
 
 // TestSlotIsUnbootableWhileWritten looks at the block when the slot's content is

@@ -19,6 +19,7 @@ import (
 	"tufboot/agent/update"
 	"tufboot/grub"
 	"tufboot/image"
+	"tufboot/internal/faultdisk"
 	"tufboot/metadata"
 	"tufboot/metadata/client"
 	"tufboot/metadata/repository"
@@ -46,6 +47,7 @@ type rig struct {
 	now      time.Time // the machine's clock
 	floor    time.Time // the agent's build time
 	policy   update.Policy
+	fault    *faultdisk.Disk // what the disk's writes pass through; nil: nothing
 	mu       sync.Mutex
 	requests []string
 	// serve, if not nil, answers in place of the file server.
@@ -56,6 +58,17 @@ type rig struct {
 // publishes v1.
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigOn(t, false)
+}
+
+// newFaultyRig is one whose disk does what r.fault is told.
+func newFaultyRig(t *testing.T) *rig {
+	t.Helper()
+	return newRigOn(t, true)
+}
+
+func newRigOn(t *testing.T, faulty bool) *rig {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("this test attaches a loop device and mounts file systems: run it as root (`make unit` uses sudo)")
 	}
@@ -64,7 +77,7 @@ func newRig(t *testing.T) *rig {
 	r.grubenv = filepath.Join(r.dir, "grub", "grubenv")
 	r.makeRepository()
 	first := r.publish("1")
-	r.makeDisk(first)
+	r.makeDisk(first, faulty)
 	must(t, os.MkdirAll(filepath.Dir(r.grubenv), 0o755))
 	must(t, os.WriteFile(r.grubenv, grub.InitialBlock(grub.SlotA), 0o644))
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(r.grubenv), "last-good"), grub.LastGoodBlock(grub.SlotA), 0o644))
@@ -136,7 +149,7 @@ func (r *rig) publishFiles(version, kernel, initramfs string) *metadata.Release 
 }
 
 // makeDisk makes a GPT disk with both slots holding a release, and attaches it.
-func (r *rig) makeDisk(rel *metadata.Release) {
+func (r *rig) makeDisk(rel *metadata.Release, faulty bool) {
 	r.t.Helper()
 	slot := filepath.Join(r.dir, "slot")
 	must(r.t, os.MkdirAll(slot, 0o755))
@@ -177,12 +190,32 @@ func (r *rig) makeDisk(rel *metadata.Release) {
 		}
 		r.run("dd", "if="+part, "of="+disk, "bs=1M", fmt.Sprintf("seek=%d", offset), "conv=notrunc", "status=none")
 	}
+	if faulty {
+		disk = r.makeFaulty(disk)
+	}
 	r.loop = strings.TrimSpace(r.run("losetup", "-f", "--show", disk))
 	r.t.Cleanup(func() {
 		_ = exec.Command("partx", "-d", r.loop).Run()
 		_ = exec.Command("losetup", "-d", r.loop).Run()
 	})
 	r.run("partx", "-a", r.loop)
+}
+
+// makeFaulty returns the path of a file that has the bytes of disk and passes
+// through r.fault.
+func (r *rig) makeFaulty(disk string) string {
+	r.t.Helper()
+	file, err := os.OpenFile(disk, os.O_RDWR, 0)
+	must(r.t, err)
+	path := filepath.Join(r.dir, "faulty.img")
+	must(r.t, os.WriteFile(path, nil, 0o600))
+	r.fault, err = faultdisk.Mount(path, file)
+	must(r.t, err)
+	r.t.Cleanup(func() {
+		must(r.t, r.fault.Close())
+		must(r.t, file.Close())
+	})
+	return path
 }
 
 func (r *rig) run(name string, args ...string) string {
@@ -277,7 +310,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// corrupt overwrites a byte of release version's initramfs on the device.
+// corrupt changes a bit of release version's initramfs on the device.
 func (r *rig) corrupt(slot grub.Slot, version string) {
 	r.t.Helper()
 	r.corruptBytes(slot, payload(version, metadata.InitramfsFile, initramfsSize)[1<<20:1<<20+4096])

@@ -200,10 +200,27 @@ func (d *download) skip(body io.Reader) error {
 	return nil
 }
 
+// lender is a sink that lends the memory that it writes from, as bufio.Writer
+// does: what is read straight into it need not be copied.
+type lender interface {
+	AvailableBuffer() []byte
+}
+
+// room returns where to read the next bytes to.
+func (d *download) room() []byte {
+	if l, ok := d.w.(lender); ok {
+		if b := l.AvailableBuffer(); cap(b) > 0 {
+			return b[:cap(b)]
+		}
+	}
+	return d.buf
+}
+
 // copy hashes and writes the rest, never more than was signed.
 func (d *download) copy(body io.Reader) error {
 	for {
-		n, err := body.Read(d.buf)
+		buf := d.room()
+		n, err := body.Read(buf)
 		if int64(n) > d.length-d.done {
 			return &VerificationError{
 				Reason: ReasonBadLength, Advice: adviceTampered,
@@ -211,7 +228,7 @@ func (d *download) copy(body io.Reader) error {
 			}
 		}
 		if n > 0 {
-			if err := d.put(d.buf[:n]); err != nil {
+			if err := d.put(buf[:n]); err != nil {
 				return err
 			}
 		}
