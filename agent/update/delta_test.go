@@ -15,6 +15,7 @@ import (
 	"tufboot/grub"
 	"tufboot/image"
 	"tufboot/metadata"
+	"tufboot/metadata/chunks"
 )
 
 // publishData publishes a release of these artifacts.
@@ -257,7 +258,7 @@ func TestDeltaWrongPartial(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := r.node()
 	n.Progress = func(file string, done, total int64) {
-		if file == metadata.InitramfsFile && done >= total/2 {
+		if file == metadata.InitramfsFile && done >= total*2/3 {
 			cancel()
 		}
 	}
@@ -267,7 +268,47 @@ func TestDeltaWrongPartial(t *testing.T) {
 	r.corruptBytes(grub.SlotB, payload("2", "0", initramfsSize/60)[8192:8192+4096]) // only the new one has it
 	p := r.update()
 	r.wantFile(grub.SlotB, metadata.InitramfsFile, changed("2"))
-	if u := p.Transfer; u.Fetched > changedBytes {
+	if u := p.Transfer; u.Fetched > changedBytes/3 { // one of three changes, and a chunk
+		t.Errorf("transfer %+v", u)
+	}
+}
+
+// TestDeltaWrongMap has a publisher sign the map of another file, one that the
+// node has. All of the release is fetched then.
+func TestDeltaWrongMap(t *testing.T) {
+	r := newRig(t)
+	other := chunks.NewBuilder(chunks.DefaultParams())
+	_, err := other.Write(append(payload("1", metadata.InitramfsFile, initramfsSize), "inserted"...))
+	must(t, err)
+	m, err := other.Map()
+	must(t, err)
+	encoded, err := m.Encode()
+	must(t, err)
+	e, err := r.repo.Edit(t.Context())
+	must(t, err)
+	defer e.Close()
+	name := func(file string) string { return metadata.ReleaseTarget("2", arch, file) }
+	must(t, e.UnlockFor(t.Context(), r.keys, name(metadata.KernelFile)))
+	add := func(file string, data []byte) metadata.Artifact {
+		a, err := e.AddBytes(t.Context(), name(file), data)
+		must(t, err)
+		return a
+	}
+	wrong := add(metadata.InitramfsFile+metadata.ChunksSuffix, encoded)
+	manifest, err := (&metadata.Release{
+		Schema: metadata.Schema, Version: "2", Arch: arch,
+		Kernel:          add(metadata.KernelFile, payload("2", metadata.KernelFile, kernelSize)),
+		Initramfs:       add(metadata.InitramfsFile, changed("2")),
+		InitramfsChunks: &wrong,
+	}).Encode()
+	must(t, err)
+	add(metadata.ManifestFile, manifest)
+	_, err = e.Commit(t.Context(), r.keys)
+	must(t, err)
+	p, err := r.node().Update(t.Context(), "2")
+	must(t, err)
+	r.wantFile(grub.SlotB, metadata.InitramfsFile, changed("2"))
+	if u := p.Transfer; u.Fetched < initramfsSize || u.Fetched > 2*initramfsSize+kernelSize {
 		t.Errorf("transfer %+v", u)
 	}
 }

@@ -404,6 +404,9 @@ func TestDeltaHostileServer(t *testing.T) {
 			if len(got) > len(data) {
 				t.Errorf("wrote %d bytes", len(got))
 			}
+			if strings.HasSuffix(test.name, "range") && usage.Requests > 3 {
+				t.Errorf("usage %+v: what is not the part was read", usage)
+			}
 			if sent > test.sent || usage.Fetched > int64(len(data))+640<<10 {
 				t.Errorf("usage %+v, %d bytes were sent", usage, sent)
 			}
@@ -416,6 +419,28 @@ func TestDeltaHostileServer(t *testing.T) {
 				t.Error("other bytes than were published")
 			}
 		})
+	}
+}
+
+// What came of a part before it went wrong is used: nothing of it is fetched again
+// but the chunk that was wrong.
+func TestDeltaKeepsWhatWasGood(t *testing.T) {
+	data := random(1, 4<<20)
+	l := newLab(t, data)
+	for at := 3 << 20; at < len(data); at += 100_000 {
+		wrong := bytes.Clone(data)
+		wrong[at] ^= 1
+		l.serve(func(w http.ResponseWriter, req *http.Request) {
+			content := data
+			if strings.HasSuffix(req.Header.Get("Range"), fmt.Sprint("-", len(data)-1)) {
+				content = wrong
+			}
+			http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(content))
+		})
+		usage := l.want(t, l.delta(data[:1<<20]), nil)
+		if twice := usage.Fetched + usage.Reused - int64(len(data)); twice > chunks.MaxChunk || usage.Requests != 2 {
+			t.Errorf("wrong at %d: usage %+v", at, usage)
+		}
 	}
 }
 
