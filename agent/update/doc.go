@@ -19,7 +19,9 @@
 //     even when the block is lost.
 //  2. Artifacts go into the slot under names that GRUB does not look for, are
 //     length- and hash-checked on the way, fsynced and renamed. A slot that
-//     holds the release already is read back and not written.
+//     holds the release already is read back and not written. What the slots
+//     hold of an artifact is copied (delta.go); it is checked like what is
+//     fetched, so whatever it is costs traffic and nothing else.
 //  3. The slot is unmounted, so that its journal is checkpointed (GRUB replays
 //     none), and read back past the page cache: what is compared is what the
 //     device holds.
