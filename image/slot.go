@@ -27,7 +27,11 @@ func WriteSlot(p Partition, fn func(*Writer) error) (err error) {
 	if err := claim(p); err != nil {
 		return err
 	}
-	m, err := mountExclusive(mountRequest{device: p.Device, fsType: typeExt4, values: map[string]string{"errors": "remount-ro"}})
+	m, err := mountExclusive(mountRequest{
+		device: p.Device, fsType: typeExt4, values: map[string]string{"errors": "remount-ro"},
+		// The kernel would use the time to write inode tables that nobody needs.
+		flags: []string{"noinit_itable"},
+	})
 	if err != nil {
 		return err
 	}
