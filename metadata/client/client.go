@@ -34,6 +34,9 @@ type Options struct {
 	RequestTimeout time.Duration
 	// StallTimeout is how long a download may go without progress; 0: 30 s.
 	StallTimeout time.Duration
+	// BytesPerSecond bounds what artifacts take of the network, on the whole;
+	// 0: nothing does. Metadata is not held back.
+	BytesPerSecond int64
 	// Transport carries HTTP requests; nil: one of our own with TLS
 	// verification, HTTP/2, keep-alive and the proxy from the environment.
 	Transport http.RoundTripper
@@ -47,6 +50,7 @@ type Client struct {
 	store   *store
 	log     *slog.Logger
 	retry   backoff
+	limit   *limiter // nil: none
 	trusted *trustedmetadata.TrustedMetadata // nil until a refresh was complete
 	ref     reference                        // of that refresh
 	known   keyIDs                           // of all roots of that refresh
@@ -73,6 +77,7 @@ func New(opts Options) (*Client, error) {
 		store:  &store{dir: opts.Dir, log: opts.Logger},
 		log:    opts.Logger,
 		retry:  defaultBackoff(),
+		limit:  newLimiter(opts.BytesPerSecond),
 	}, nil
 }
 

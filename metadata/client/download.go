@@ -75,7 +75,7 @@ func (d *download) open(ctx context.Context, offset, end int64) (*content, error
 		answer.body.Close()
 		return nil, badLength(d.name, answer.total, d.length)
 	}
-	answer.body = counted{answer.body, &d.fetched}
+	answer.body = counted{d.limit.body(ctx, answer.body), &d.fetched}
 	return answer, nil
 }
 

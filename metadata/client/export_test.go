@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -43,4 +45,9 @@ func QuickTargets(t *trustedmetadata.TrustedMetadata, data []byte, role, parent 
 func UpdateSnapshot(t *trustedmetadata.TrustedMetadata, data []byte, kept bool) (outdated bool, err error) {
 	err = updateSnapshot(t, data, kept)
 	return errors.Is(err, errOutdated), err
+}
+
+// TrustServer lets c accept the certificates of the test's own server.
+func (c *Client) TrustServer(roots *x509.CertPool) {
+	c.source.(*httpSource).client.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 }
