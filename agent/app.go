@@ -96,6 +96,11 @@ func noDeltaFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "no-delta", Usage: "fetch all of the release, whatever the slots hold of it", EnvVars: []string{"TUFBOOT_NO_DELTA"}}
 }
 
+// bandwidthFlag holds a download back.
+func bandwidthFlag() cli.Flag {
+	return &cli.StringFlag{Name: "bandwidth-limit", Usage: "fetch a release at no more than this `RATE`, such as 10MB/s", EnvVars: []string{"TUFBOOT_BANDWIDTH_LIMIT"}}
+}
+
 // lockFlag lets a verb wait for another agent.
 func lockFlag() cli.Flag {
 	return &cli.DurationFlag{Name: "lock-wait", Usage: "wait so `LONG` for another agent to end (default: refuse at once)", EnvVars: []string{"TUFBOOT_LOCK_WAIT"}}

@@ -20,7 +20,7 @@ Examples:
    agent apply --release 1.4.2
    agent apply --now                # before this node's turn in a rollout
    agent apply --disk /dev/sda --booted-slot none   # from a rescue system`,
-		Flags:  commonFlags(releaseFlag(), nowFlag(), noDeltaFlag(), lockFlag()),
+		Flags:  commonFlags(releaseFlag(), nowFlag(), noDeltaFlag(), bandwidthFlag(), lockFlag()),
 		Action: verb(apply),
 	}
 }

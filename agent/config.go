@@ -31,12 +31,16 @@ type config struct {
 	// "follow".
 	Maintenance string `yaml:"maintenance"`
 	// Delta lets the agent fetch only what the slots do not hold already.
-	Delta   bool         `yaml:"delta"`
-	Disk    string       `yaml:"disk"`
-	Labels  labelConfig  `yaml:"labels"`
-	Grubenv string       `yaml:"grubenv"`
-	Health  healthConfig `yaml:"health"`
-	Reboot  rebootConfig `yaml:"reboot"`
+	Delta bool `yaml:"delta"`
+	// BandwidthLimit is what fetching a release may take of the network; "": all.
+	BandwidthLimit string `yaml:"bandwidth_limit"`
+	// Priority is how an update shares processor and disk: "low" or "normal".
+	Priority string       `yaml:"priority"`
+	Disk     string       `yaml:"disk"`
+	Labels   labelConfig  `yaml:"labels"`
+	Grubenv  string       `yaml:"grubenv"`
+	Health   healthConfig `yaml:"health"`
+	Reboot   rebootConfig `yaml:"reboot"`
 }
 
 type labelConfig struct {
@@ -95,6 +99,7 @@ func defaultSettings() config {
 		StateDir:    "/var/lib/tufboot",
 		Maintenance: maintenanceIgnore,
 		Delta:       true,
+		Priority:    priorityLow,
 		Labels:      labelConfig{EFI: l.EFI, SystemA: l.SystemA, SystemB: l.SystemB, Data: l.Data},
 		Health: healthConfig{
 			Deadline: health.DefaultDeadline, Interval: health.DefaultInterval, Timeout: health.DefaultTimeout,
@@ -125,7 +130,7 @@ func loadConfig(c *cli.Context) (config, error) {
 	}
 	for name, field := range map[string]*string{
 		"server": &cfg.Server, "channel": &cfg.Channel, "root": &cfg.Root, "state-dir": &cfg.StateDir,
-		"disk": &cfg.Disk, "grubenv": &cfg.Grubenv,
+		"disk": &cfg.Disk, "grubenv": &cfg.Grubenv, "bandwidth-limit": &cfg.BandwidthLimit,
 	} {
 		if c.IsSet(name) {
 			*field = c.String(name)
@@ -143,6 +148,12 @@ func parseConfig(data []byte) (config, error) {
 	}
 	if cfg.Maintenance != maintenanceIgnore && cfg.Maintenance != maintenanceFollow {
 		return config{}, fmt.Errorf("maintenance: %q: use %s or %s", cfg.Maintenance, maintenanceIgnore, maintenanceFollow)
+	}
+	if cfg.Priority != priorityLow && cfg.Priority != priorityNormal {
+		return config{}, fmt.Errorf("priority: %q: use %s or %s", cfg.Priority, priorityLow, priorityNormal)
+	}
+	if _, err := parseRate(cfg.BandwidthLimit); err != nil {
+		return config{}, err
 	}
 	for name, d := range map[string]time.Duration{
 		"health.deadline": cfg.Health.Deadline, "health.interval": cfg.Health.Interval, "health.timeout": cfg.Health.Timeout,

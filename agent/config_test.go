@@ -18,7 +18,8 @@ func TestParseConfig(t *testing.T) {
 	}
 	if cfg.Server != "https://updates.example.com/edge" || cfg.Health.Deadline != 15*time.Minute ||
 		cfg.Labels.SystemB != "ROOT-B" || cfg.Health.Containerd.Enabled || len(cfg.Reboot.Command) != 2 ||
-		cfg.RolloutSeed != "edge-17" || cfg.Maintenance != "follow" || cfg.Delta {
+		cfg.RolloutSeed != "edge-17" || cfg.Maintenance != "follow" || cfg.Delta ||
+		cfg.BandwidthLimit != "10MB/s" || cfg.Priority != priorityNormal {
 		t.Errorf("parsed as %+v", cfg)
 	}
 	if !defaultSettings().Delta || !cfg.Health.APIServer.Enabled || cfg.Health.DropIn.Dir != "/etc/tufboot/health" {
@@ -29,6 +30,8 @@ func TestParseConfig(t *testing.T) {
 func TestParseConfigRefuses(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"maintenance":       {"maintenance: maybe\n", "maintenance"},
+		"priority":          {"priority: high\n", "priority"},
+		"bandwidth limit":   {"bandwidth_limit: 10\n", "bandwidth limit"},
 		"misspelt key":      {"sever: http://x\n", "sever"},
 		"misspelt check":    {"health: {containrd: {enabled: false}}\n", "containrd"},
 		"wrong type":        {"server: [1, 2]\n", "string"},

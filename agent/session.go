@@ -127,7 +127,21 @@ func (s *session) updater() (n *update.Node, done func(), err error) {
 	}
 	display := &transfers{out: os.Stderr}
 	n.Progress = display.set
-	return n, display.close, nil
+	restore := s.yield()
+	return n, func() { display.close(); restore() }, nil
+}
+
+// yield lowers the priority, if it is to be low, and returns what restores it.
+// In a container that may not do it, the update goes on as it is.
+func (s *session) yield() (restore func()) {
+	if s.cfg.Priority != priorityLow {
+		return func() {}
+	}
+	restore, err := yield()
+	if err != nil {
+		s.log.Warn("updating with normal priority", "error", err)
+	}
+	return restore
 }
 
 // transfers shows the transfer of one file after the other.
@@ -159,9 +173,14 @@ func (s *session) clientOptions() (client.Options, error) {
 	if err != nil {
 		return client.Options{}, err
 	}
+	rate, err := parseRate(s.cfg.BandwidthLimit)
+	if err != nil {
+		return client.Options{}, console.Usagef("%w", err)
+	}
 	return client.Options{
 		Server: s.cfg.Server, Root: root, Dir: filepath.Join(s.cfg.StateDir, "metadata"),
 		ClockFloor: floor, Logger: s.log, UserAgent: "tufboot-agent/" + version,
+		BytesPerSecond: rate,
 	}, nil
 }
 
