@@ -28,15 +28,39 @@
 //     across it, and it is gone when the process is, however that ends), and has
 //     the caller write: each file under a name that says it is unverified, then
 //     fsync, rename, fsync of the folder.
+//     A [Stream] preallocates its file, writes it past the page cache, and has
+//     the same blocks read back behind the writes, from the partition and past
+//     all caches ([Reading]).
 //  4. It syncs and unmounts. An unmount writes the journal's content to its place.
 //  5. It proves the unmount: the device opens exclusively again, a flush of the
 //     device's own cache succeeds, and the journal is marked empty.
-//  6. [ReadBack] drops the device's cached blocks, mounts it anew, read-only and
-//     without journal replay (what GRUB would see), and reads past the page cache.
+//  6. [ReadBack] drops the device's cached blocks and mounts it anew, read-only
+//     and without journal replay: what GRUB would see. A file of which there is
+//     a Reading is proven by its map ([SlotFile.Consists]): the file consists of
+//     exactly the blocks that were read, in their order, all of them written, and
+//     has their length. Every other file, and one of which anything differs, is
+//     read past the page cache.
 //
 // Only then may the caller make the slot bootable.
 //
-// Until the last new file is there, the slot's old ones may be kept beside them as
-// seeds: under names that GRUB does not look for, as long as there is room for
-// both, for the caller to copy from. [Writer.Keep] removes them.
+// # What the early reading proves, and what it does not
+//
+// GRUB finds a file by what the file system keeps on the device, and reads the
+// blocks that this names. Step 6 takes the names from there, after the last
+// write; step 3 has read the bytes of these very blocks from the device. So
+// neither a journal that is replayed in memory only, nor a cached page, nor a
+// write that went elsewhere can pass. A block that the file system moved or
+// wrote again after its reading is another block, or makes a new stream.
+//
+// Between the reading of a block and the unmount lie the rest of the download
+// and the file system's last writes. A device that spoils stored bytes in these
+// seconds is not noticed; one that does it in the hours before the reboot never
+// was. That is left to the trial: a kernel or initramfs that does not load costs
+// attempts that GRUB counts, and the machine goes back. A drive that answers
+// from its own memory cannot be seen through, early or late; reading at once
+// finds the bytes there more often than reading after all was written. The flush
+// in step 5 is what such a drive has to report errors at. For this, everything
+// could be read a second time after the unmount. On a disk of 100 MB/s that
+// doubles the time of an update over a fast link, and most drives would answer
+// from the same memory.
 package image

@@ -18,13 +18,15 @@
 //     other unbootable: GRUB cannot choose a slot that is being written, not
 //     even when the block is lost.
 //  2. Artifacts go into the slot under names that GRUB does not look for, are
-//     length- and hash-checked on the way, fsynced and renamed. A slot that
-//     holds the release already is read back and not written. What the slots
-//     hold of an artifact is copied (delta.go); it is checked like what is
-//     fetched, so whatever it is costs traffic and nothing else.
+//     length- and hash-checked on the way, fsynced and renamed. Behind the
+//     writes the same blocks are read back from the device. A slot that holds
+//     the release already is read back and not written. What the slots hold of
+//     an artifact is copied (delta.go); it is checked like what is fetched, so
+//     whatever it is costs traffic and nothing else.
 //  3. The slot is unmounted, so that its journal is checkpointed (GRUB replays
-//     none), and read back past the page cache: what is compared is what the
-//     device holds.
+//     none). A fresh mount proves that the files consist of the blocks that were
+//     read back; what is not proven is read now, past the page cache. What is
+//     compared is what the device holds, either way.
 //  4. State.Staged is written: this slot holds this release, whole.
 //  5. State.Trial is written before the block: if the block says that a trial
 //     was armed, the state already knows which release it was, so that a
