@@ -52,11 +52,6 @@ func Parse(data []byte, length int64) (*Map, error) {
 	if uint64(len(records)) != uint64(header[4])*uint64(recordSize) {
 		return nil, fmt.Errorf("chunk map: %d bytes are not %d chunks: %w", len(records), header[4], ErrFormat)
 	}
-	for _, n := range header[1:4] {
-		if n > MaxChunk {
-			return nil, fmt.Errorf("chunk map: a chunk size of %d: %w", n, ErrFormat)
-		}
-	}
 	m := &Map{
 		Params: Params{Min: int(header[1]), Average: int(header[2]), Max: int(header[3])},
 		Chunks: make([]Chunk, header[4]),

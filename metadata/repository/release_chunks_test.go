@@ -229,6 +229,28 @@ func TestDeltas(t *testing.T) {
 	}
 }
 
+// Nobody is told about nodes on what was taken back, or on the release itself.
+func TestDeltasLeaveOut(t *testing.T) {
+	r, keys := newRepo(t)
+	var all []PublishOptions
+	for i := range byte(4) {
+		all = append(all, largeRelease(t, keys, fmt.Sprint(i), randomBytes(metadata.MinChunked, i)))
+	}
+	mustPublish(t, r, all[0])
+	mustPublish(t, r, all[1])
+	mustPublish(t, r, all[2])
+	if _, err := r.Withdraw(t.Context(), WithdrawOptions{Version: "2", Channel: "stable", Keys: keys}); err != nil {
+		t.Fatal(err)
+	}
+	if d := mustPublish(t, r, all[3]).Deltas; len(d) != 2 || d[0].Version != "1" || d[1].Version != "0" {
+		t.Errorf("after a withdrawal: %+v", d)
+	}
+	all[0].Back = true
+	if d := mustPublish(t, r, all[0]).Deltas; len(d) != 2 || d[0].Version != "3" || d[1].Version != "1" {
+		t.Errorf("back to what was before: %+v", d)
+	}
+}
+
 // The map is of what was read, whatever the sizes of the reads; what is read in part
 // leaves none.
 func TestSource(t *testing.T) {
