@@ -1,10 +1,6 @@
 package quick
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
 	"time"
 
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
@@ -12,97 +8,134 @@ import (
 	"tufboot/metadata"
 )
 
-// file is a metadata file with entries of one kind. Numbers, strings and hashes
-// are decoded as go-tuf decodes them.
-type file[E any] struct {
-	Signed     signed[E]  `json:"signed"`
-	Signatures []signedBy `json:"signatures"`
+// file is what all files have in common.
+type file struct {
+	kind, spec string
+	version    int64
+	expires    time.Time
+	signatures []tuf.Signature
 }
 
-type signed[E any] struct {
-	Type        string       `json:"_type"`
-	SpecVersion string       `json:"spec_version"`
-	Version     int64        `json:"version"`
-	Expires     time.Time    `json:"expires"`
-	Meta        map[string]E `json:"meta"`
-	Targets     map[string]E `json:"targets"`
+// decode reads a metadata file that has nothing in it but the fields below. The
+// entries are in an object with the name list; entry must read one.
+func decode(data []byte, list string, entry func(s *scanner, name string)) (file, bool) {
+	s := &scanner{data: data}
+	var f file
+	s.object(func(name string) {
+		switch name {
+		case "signed":
+			f.signed(s, list, entry)
+		case "signatures":
+			s.list(func() { f.signatures = append(f.signatures, signedBy(s)) })
+		default:
+			s.bad = true
+		}
+	})
+	return f, !s.bad && s.ended()
 }
 
-type signedBy struct {
-	KeyID string       `json:"keyid"`
-	Sig   tuf.HexBytes `json:"sig"`
+func (f *file) signed(s *scanner, list string, entry func(s *scanner, name string)) {
+	listed := false
+	s.object(func(name string) {
+		switch name {
+		case "_type":
+			f.kind = s.text()
+		case "spec_version":
+			f.spec = s.text()
+		case "version":
+			f.version = s.number()
+		case "expires":
+			if err := f.expires.UnmarshalText(s.raw()); err != nil {
+				s.bad = true
+			}
+		case list:
+			listed = true
+			s.object(func(name string) { entry(s, name) })
+		default:
+			s.bad = true
+		}
+	})
+	s.bad = s.bad || !listed
 }
 
-// role is an entry of a snapshot.
-type role struct {
-	Version int64      `json:"version"`
-	Length  int64      `json:"length"`
-	Hashes  tuf.Hashes `json:"hashes"`
-	Expires string     `json:"x-tufboot-expires"` // metadata.ExpiresField
+func signedBy(s *scanner) tuf.Signature {
+	var sig tuf.Signature
+	s.object(func(name string) {
+		switch name {
+		case "keyid":
+			sig.KeyID = s.text()
+		case "sig":
+			sig.Signature = s.hex()
+		default:
+			s.bad = true
+		}
+	})
+	return sig
 }
 
-// target is an entry of a targets role.
-type target struct {
-	Length int64      `json:"length"`
-	Hashes tuf.Hashes `json:"hashes"`
-}
-
-// decode decodes a file that has nothing in it but the fields above.
-func decode[E any](data []byte, f *file[E]) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(f); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows")
-	}
-	return nil
+func hashes(s *scanner) tuf.Hashes {
+	sums := make(tuf.Hashes, 1)
+	s.object(func(name string) { sums[name] = s.hex() })
+	return sums
 }
 
 // decodeSnapshot returns nil for what is no plain snapshot.
 func decodeSnapshot(data []byte) *tuf.Metadata[tuf.SnapshotType] {
-	var f file[role]
-	if decode(data, &f) != nil || f.Signed.Type != tuf.SNAPSHOT || f.Signed.Meta == nil || f.Signed.Targets != nil {
+	roles := make(map[string]*tuf.MetaFiles, len(data)/170)
+	f, ok := decode(data, "meta", func(s *scanner, name string) { roles[name] = role(s) })
+	if !ok || f.kind != tuf.SNAPSHOT {
 		return nil
 	}
-	s := tuf.SnapshotType{
-		Type: f.Signed.Type, SpecVersion: f.Signed.SpecVersion, Version: f.Signed.Version, Expires: f.Signed.Expires,
-		Meta: make(map[string]*tuf.MetaFiles, len(f.Signed.Meta)),
+	return &tuf.Metadata[tuf.SnapshotType]{
+		Signed:     tuf.SnapshotType{Type: f.kind, SpecVersion: f.spec, Version: f.version, Expires: f.expires, Meta: roles},
+		Signatures: f.signatures,
 	}
-	for name, e := range f.Signed.Meta {
-		m := &tuf.MetaFiles{Version: e.Version, Length: e.Length, Hashes: e.Hashes}
-		if e.Expires != "" {
-			m.UnrecognizedFields = map[string]any{metadata.ExpiresField: e.Expires}
+}
+
+func role(s *scanner) *tuf.MetaFiles {
+	m := new(tuf.MetaFiles)
+	s.object(func(name string) {
+		switch name {
+		case "version":
+			m.Version = s.number()
+		case "length":
+			m.Length = s.number()
+		case "hashes":
+			m.Hashes = hashes(s)
+		case metadata.ExpiresField:
+			m.UnrecognizedFields = map[string]any{name: s.text()}
+		default:
+			s.bad = true
 		}
-		s.Meta[name] = m
-	}
-	return &tuf.Metadata[tuf.SnapshotType]{Signed: s, Signatures: f.signatures()}
+	})
+	return m
 }
 
 // decodeTargets returns nil for what is no plain list of targets.
 func decodeTargets(data []byte) *tuf.Metadata[tuf.TargetsType] {
-	var f file[target]
-	if decode(data, &f) != nil || f.Signed.Type != tuf.TARGETS || f.Signed.Targets == nil || f.Signed.Meta != nil {
+	targets := make(map[string]*tuf.TargetFiles, len(data)/160)
+	f, ok := decode(data, "targets", func(s *scanner, name string) { targets[name] = target(s, name) })
+	if !ok || f.kind != tuf.TARGETS {
 		return nil
 	}
-	t := tuf.TargetsType{
-		Type: f.Signed.Type, SpecVersion: f.Signed.SpecVersion, Version: f.Signed.Version, Expires: f.Signed.Expires,
-		Targets: make(map[string]*tuf.TargetFiles, len(f.Signed.Targets)),
+	return &tuf.Metadata[tuf.TargetsType]{
+		Signed:     tuf.TargetsType{Type: f.kind, SpecVersion: f.spec, Version: f.version, Expires: f.expires, Targets: targets},
+		Signatures: f.signatures,
 	}
-	for name, e := range f.Signed.Targets {
-		if len(e.Hashes) == 0 {
-			return nil
-		}
-		t.Targets[name] = &tuf.TargetFiles{Length: e.Length, Hashes: e.Hashes, Path: name}
-	}
-	return &tuf.Metadata[tuf.TargetsType]{Signed: t, Signatures: f.signatures()}
 }
 
-func (f *file[E]) signatures() []tuf.Signature {
-	list := make([]tuf.Signature, len(f.Signatures))
-	for i, s := range f.Signatures {
-		list[i] = tuf.Signature{KeyID: s.KeyID, Signature: s.Sig}
-	}
-	return list
+func target(s *scanner, path string) *tuf.TargetFiles {
+	t := &tuf.TargetFiles{Path: path}
+	s.object(func(name string) {
+		switch name {
+		case "length":
+			t.Length = s.number()
+		case "hashes":
+			t.Hashes = hashes(s)
+		default:
+			s.bad = true
+		}
+	})
+	s.bad = s.bad || len(t.Hashes) == 0
+	return t
 }

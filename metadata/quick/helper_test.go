@@ -102,7 +102,7 @@ func snapshot(n int) *tuf.Metadata[tuf.SnapshotType] {
 func targets(n int) *tuf.Metadata[tuf.TargetsType] {
 	md := tuf.Targets(expires)
 	for i := range n {
-		name := fmt.Sprintf("releases/1.%d+<&>/amd64/vmlinuz", i)
+		name := fmt.Sprintf("releases/1.%d+é/amd64/vmlinuz", i)
 		md.Signed.Targets[name] = &tuf.TargetFiles{
 			Length: int64(i), Path: name,
 			Hashes: tuf.Hashes{"sha256": bytes.Repeat([]byte{byte(i)}, 32), "sha512": bytes.Repeat([]byte{byte(i)}, 64)},

@@ -35,7 +35,7 @@ func TestRead(t *testing.T) {
 		by := root(ids, tuf.SNAPSHOT, 1, id)
 		want := byTUF[tuf.SnapshotType](by, tuf.SNAPSHOT, data)
 		if got := quick.Read[tuf.SnapshotType](by, tuf.SNAPSHOT, data); want == nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: snapshot: got %v, want %v", id, got, want)
+			t.Errorf("%s: snapshot: got %v", id, got)
 		}
 		data = sign(t, l, signers, id)
 		for _, d := range []*tuf.Delegations{
@@ -45,7 +45,7 @@ func TestRead(t *testing.T) {
 			above.Signed.Delegations = d
 			want := byTUF[tuf.TargetsType](above, "releases", data)
 			if got := quick.Read[tuf.TargetsType](above, "releases", data); want == nil || !reflect.DeepEqual(got, want) {
-				t.Errorf("%s: targets: got %v, want %v", id, got, want)
+				t.Errorf("%s: targets: got %v", id, got)
 			}
 		}
 	}
@@ -128,6 +128,12 @@ func TestNotPlain(t *testing.T) {
 		{"a field in an entry", `"length"`, `"x":1,"length"`},
 		{"a field in a signature", `"keyid"`, `"x":1,"keyid"`},
 		{"an entry of the other kind", `"spec_version"`, `"meta":{"x":{"version":1}},"targets":{"x":{"length":1}},"spec_version"`},
+		{"an escape", `"2027-`, `"\u0032027-`},
+		{"a number with a zero in front", `"version":1`, `"version":01`},
+		{"a comma too many", `,"s`, `,,"s`},
+		{"another separator", `,"s`, `;"s`},
+		{"a control character", `"_type"`, "\"\x01\":1,\"_type\""},
+		{"no white space", `{"signatures"`, "\u00a0{\"signatures\""},
 		{"null", `"length":1`, `"length":null`},
 		{"a number that is none", `"version":1`, `"version":1.5`},
 		{"an empty list of the other kind", `"spec_version"`, `"targets":{},"meta":{},"spec_version"`},
@@ -147,7 +153,8 @@ func TestNotPlain(t *testing.T) {
 	if quick.Read[tuf.SnapshotType](by, "role", []byte(s)) == nil || quick.Read[tuf.TargetsType](by, "role", []byte(l)) == nil {
 		t.Error("unchanged was not accepted")
 	}
-	if quick.Read[tuf.SnapshotType](by, "role", []byte(s+"\n")) == nil || quick.Read[tuf.SnapshotType](by, "role", []byte(s+"{}")) != nil {
+	if quick.Read[tuf.SnapshotType](by, "role", []byte(s+"\n")) == nil || quick.Read[tuf.SnapshotType](by, "role", []byte(s+"{}")) != nil ||
+		quick.Read[tuf.SnapshotType](by, "role", []byte(s+"\x00")) != nil || quick.Read[tuf.SnapshotType](by, "role", []byte(s[:len(s)-1])) != nil {
 		t.Error("a line may end the file, and nothing else")
 	}
 	if quick.Read[tuf.TargetsType](by, "role", []byte(s)) != nil || quick.Read[tuf.SnapshotType](by, "role", []byte(l)) != nil {
@@ -159,7 +166,7 @@ func TestNotPlain(t *testing.T) {
 }
 
 // TestSignedAndWrong: signatures do not make up for another type, a list that is
-// not there, or a target without a hash.
+// not there, a target without a hash, or text that JSON reads differently.
 func TestSignedAndWrong(t *testing.T) {
 	ids, signers := keys(t)
 	by := root(ids, "role", 1, "a")
@@ -176,6 +183,12 @@ func TestSignedAndWrong(t *testing.T) {
 	clear(s.Signed.Meta)
 	refused("a snapshot without a list", bytes.Replace(sign(t, s, signers, "a"), []byte(`"meta":{},`), nil, 1))
 	refused("a role without a list", bytes.Replace(sign(t, l, signers, "a"), []byte(`"targets":{},`), nil, 1))
+	s.Signed.Meta["\x01.json"] = tuf.MetaFile(1)
+	refused("a control character", bytes.Replace(sign(t, s, signers, "a"), []byte(`\u0001`), []byte("\x01"), 1))
+	clear(s.Signed.Meta)
+	s.Signed.Meta[`\u0041.json`] = tuf.MetaFile(1)
+	refused("an escape that was none", bytes.Replace(sign(t, s, signers, "a"), []byte(`\\u0041`), []byte(`\u0041`), 1))
+	clear(s.Signed.Meta)
 	s.Signed.Type, l.Signed.Type = tuf.TIMESTAMP, tuf.ROOT
 	refused("a snapshot that calls itself a timestamp", sign(t, s, signers, "a"))
 	refused("a role that calls itself a root", sign(t, l, signers, "a"))
