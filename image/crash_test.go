@@ -269,3 +269,47 @@ func TestPowerCutWhileWriting(t *testing.T) {
 	}
 	resume(t, cut)
 }
+
+// A power cut while a stream is written leaves a true beginning of the file,
+// however much of it: what the journal says was written, was written.
+func TestPowerCutWhileStreaming(t *testing.T) {
+	for how, prepare := range map[string]func(*image.Stream){"direct": func(*image.Stream) {}, "cached": image.WithoutDirect} {
+		t.Run(how, func(t *testing.T) {
+			p, d := newSlot(t)
+			content := noise(17, 6<<20+5)
+			copied := filepath.Join(t.TempDir(), "after-the-cut")
+			_, err := stream(p, "initramfs", content, func(s *image.Stream) {
+				prepare(s)
+				if _, err := s.Write(content[:5<<20]); err != nil {
+					t.Error(err)
+				}
+				if err := d.copyFile(copied); err != nil {
+					t.Error(err)
+				}
+			})
+			if err == nil {
+				t.Fatal("the stream took more than its size")
+			}
+			cut := newDiskFrom(t, copied).find().SystemB
+			err = image.WriteSlot(cut, func(w *image.Writer) error {
+				s, err := w.Stream("initramfs", int64(len(content)))
+				if err != nil {
+					return err
+				}
+				held, err := io.ReadAll(s.Held())
+				if !bytes.HasPrefix(content, held) {
+					t.Errorf("the file claims %d bytes, and they are others", len(held))
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			readings, err := stream(cut, "initramfs", content, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStreamed(t, cut, "initramfs", content, readings)
+		})
+	}
+}

@@ -11,7 +11,9 @@ import (
 // directStorer writes past the page cache. Where the kernel refuses that
 // (EINVAL: the file system or the device cannot, or wants a coarser alignment),
 // it writes through the page cache, has the kernel write that out at once, and
-// drops the pages: at most two units are dirty.
+// drops the pages: at most two units are dirty. (ext4 takes a refusal for the end
+// of the file and gives up what was preallocated behind it. So the file gets
+// other blocks than those that are read back, and is read in full later.)
 type directStorer struct {
 	file    *os.File
 	direct  bool  // not refused so far
