@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// streamUnit is how much is written and read back at once.
-	streamUnit = 1 << 20
+	// streamUnit is how much is written and read back at once. More is no faster,
+	// and keeps the garbage collector busy (GOMEMLIMIT).
+	streamUnit = 512 << 10
 	// streamUnits is how many units there are: one fills, one is written, and
 	// the others even out what comes in bursts.
 	streamUnits = 4
