@@ -62,6 +62,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		pruneCommand(),
 		serveCommand(),
 		imageCommand(),
+		repackCommand(),
 		keyCommand(),
 		rootCommand(),
 		completionCommand(),
