@@ -71,11 +71,28 @@ func (w *Writer) keepSeeds(room Room) error {
 		}
 	}
 	for _, name := range old {
-		if err := w.root.Rename(name, name+Seed); err != nil {
-			return fmt.Errorf("keep an old file: %w", err)
+		if err := w.makeSeed(name); err != nil {
+			return err
 		}
 	}
 	return w.syncDir()
+}
+
+// makeSeed gives a file a seed's name, and what was reserved behind its end back.
+func (w *Writer) makeSeed(name string) error {
+	if err := w.root.Rename(name, name+Seed); err != nil {
+		return fmt.Errorf("keep an old file: %w", err)
+	}
+	f, err := w.root.OpenFile(name+Seed, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("keep an old file: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err == nil {
+		err = f.Truncate(st.Size())
+	}
+	return err
 }
 
 // MakeRoom removes the seeds unless the new files have room beside them. Seeds
@@ -126,11 +143,13 @@ func (w *Writer) SetAside(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	err := w.root.Rename(name+Unverified, name+Unverified+Seed)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := w.forget(name); err != nil {
+		return err
 	}
-	return err
+	if err := w.makeSeed(name + Unverified); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // OpenSeeds opens the seeds for the file name, none to two, the old file first.

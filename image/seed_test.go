@@ -197,6 +197,36 @@ func TestSetAside(t *testing.T) {
 	}
 }
 
+// What was reserved for a file is free again when it becomes a seed.
+func TestSetAsideReserved(t *testing.T) {
+	p, _ := newSlot(t) // of 16 MiB
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		s, err := w.Stream("initramfs", 8<<20)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Write(pattern("half ", 1<<20)); err != nil {
+			return err
+		}
+		if err := s.Close(); err != nil {
+			return err
+		}
+		if err := w.SetAside("initramfs"); err != nil {
+			return err
+		}
+		if err := w.MakeRoom(image.Room{Files: map[string]int64{"initramfs": 8 << 20}}); err != nil {
+			return err
+		}
+		if got := seeds(t, w, "initramfs"); len(got) != 1<<20 {
+			t.Errorf("the seed has %d bytes", len(got))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A slot can be read whoever has it mounted, and reading changes nothing of it.
 func TestOpenSlot(t *testing.T) {
 	p, d := newSlot(t)
