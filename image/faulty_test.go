@@ -105,3 +105,32 @@ func TestStreamToFailingDevice(t *testing.T) {
 		})
 	}
 }
+
+// A block that cannot be read behind the writes is no failure of the writes: the
+// file has no reading, and reading it later tells.
+func TestStreamFromUnreadableDevice(t *testing.T) {
+	p, disk := newFaultySlot(t)
+	content := pattern("0123456789abcdef", 3<<20)
+	failed := false
+	disk.OnRead(func(_ int64, b []byte) error {
+		if bytes.Contains(b, []byte("0123456789abcdef")) {
+			failed = true
+			return syscall.EIO
+		}
+		return nil
+	})
+	readings, err := stream(p, "initramfs", content, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := readings["initramfs"]; ok || !failed {
+		t.Errorf("what cannot be read was read back (%t), or nobody tried (%t)", ok, !failed)
+	}
+	if _, err := readBack(p, "initramfs"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("reading it later: %v, want EIO", err)
+	}
+	disk.OnRead(nil)
+	if got, err := readBack(p, "initramfs"); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("read back %d other bytes, %v", len(got), err)
+	}
+}

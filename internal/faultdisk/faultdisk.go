@@ -1,5 +1,5 @@
 // Package faultdisk is a disk for tests that fails on purpose: a file whose
-// every write passes through the test, which may change the bytes on their way
+// every access passes through the test, which may change the bytes on their way
 // or refuse them. A loop device over it is a drive that stores something else
 // than it was given, or reports errors.
 //
@@ -26,6 +26,7 @@ type Disk struct {
 	conn    int      // /dev/fuse
 	served  sync.WaitGroup
 	mu      sync.Mutex
+	onRead  func(at int64, b []byte) error
 	onWrite func(at int64, b []byte) error
 }
 
@@ -55,6 +56,14 @@ func (d *Disk) OnWrite(fn func(at int64, b []byte) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.onWrite = fn
+}
+
+// OnRead sets what is asked after each read. It may change b; a syscall.Errno
+// fails the read. nil: reads pass.
+func (d *Disk) OnRead(fn func(at int64, b []byte) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onRead = fn
 }
 
 // Close unmounts the disk.
@@ -134,9 +143,7 @@ func (d *Disk) answer(op uint32, in []byte) ([]byte, error) {
 		e.PutUint32(out[8:], openDirectIO)
 		return out, nil
 	case opRead:
-		out := make([]byte, min(int64(e.Uint32(in[16:])), d.size-int64(e.Uint64(in[8:]))))
-		_, err := d.file.ReadAt(out, int64(e.Uint64(in[8:])))
-		return out, err
+		return d.read(int64(e.Uint64(in[8:])), int64(e.Uint32(in[16:])))
 	case opWrite:
 		return d.write(int64(e.Uint64(in[8:])), in[writeHeader:])
 	case opFsync:
@@ -145,6 +152,20 @@ func (d *Disk) answer(op uint32, in []byte) ([]byte, error) {
 		return nil, nil
 	}
 	return nil, syscall.ENOSYS
+}
+
+func (d *Disk) read(at, n int64) ([]byte, error) {
+	b := make([]byte, max(min(n, d.size-at), 0))
+	if _, err := d.file.ReadAt(b, at); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	onRead := d.onRead
+	d.mu.Unlock()
+	if onRead != nil {
+		return b, onRead(at, b)
+	}
+	return b, nil
 }
 
 func (d *Disk) write(at int64, b []byte) ([]byte, error) {
