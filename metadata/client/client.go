@@ -50,10 +50,11 @@ type Client struct {
 	store   *store
 	log     *slog.Logger
 	retry   backoff
-	limit   *limiter // nil: none
+	limit   *limiter                         // nil: none
 	trusted *trustedmetadata.TrustedMetadata // nil until a refresh was complete
 	ref     reference                        // of that refresh
 	known   keyIDs                           // of all roots of that refresh
+	slab    []byte                           // for assemble; nil before the first one
 }
 
 // New returns a client. It touches neither the network nor Dir. An error is a

@@ -165,13 +165,17 @@ func wrongPrefix(name string) error {
 	}
 }
 
-// slabSize is the memory for pieces on their way, and for searching before that.
-const slabSize = 4 << 20
+// slabSize is the memory for pieces on their way, and for searching before that:
+// enough to fetch ahead while a long run is copied, little enough for a small node.
+const slabSize = 2 << 20
 
 // assemble puts together what can be. It returns nil also where it had to stop:
 // the rest is fetched as without a map.
 func (b *build) assemble(ctx context.Context) error {
-	slab := make([]byte, slabSize)
+	if b.slab == nil {
+		b.slab = make([]byte, slabSize)
+	}
+	slab := b.slab
 	b.finder = newFinder(b.delta.Map, b.first)
 	for i, s := range b.delta.Seeds {
 		if err := b.finder.search(ctx, i, s, slab); err != nil && ctx.Err() == nil {

@@ -74,7 +74,7 @@ func (f *finder) note(id chunks.ID, seed int, offset int64) {
 }
 
 // seedUnit is how much of a seed is read, and handed to hashing, at once.
-const seedUnit = 1 << 20
+const seedUnit = slabSize / 4
 
 // errFound ends a search early.
 var errFound = errors.New("everything was found")

@@ -112,3 +112,19 @@ func TestDeltaMemoryDoesNotGrow(t *testing.T) {
 		t.Errorf("%d bytes allocated for 64 MB, %d for 2 MB", large, small)
 	}
 }
+
+// BenchmarkDelta puts 100 MB together of which 4 percent are fetched.
+func BenchmarkDelta(b *testing.B) {
+	data := random(1, 100<<20)
+	r := newRepo(b, "repo")
+	a := r.put("payload", data)
+	r.publish()
+	c := refreshed(b, options(b, r, fileURL(r)))
+	seed := edited(data, 40, 100_000)
+	d := client.Delta{Map: mapOf(b, data), MaxRequests: 48, Seeds: []client.Seed{{Content: bytes.NewReader(seed), Size: int64(len(data))}}}
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		_, err := c.DownloadDelta(b.Context(), a, d, nil, io.Discard, nil)
+		must(b, err)
+	}
+}
