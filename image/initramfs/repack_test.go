@@ -149,6 +149,26 @@ func TestLocality(t *testing.T) {
 	}
 }
 
+// In the gzip packing too: no segment looks back into the one before.
+func TestLocalityGzip(t *testing.T) {
+	files := tree()
+	was, r := repack(t, write(t, archive(files...)), small(Gzip))
+	files[30].data = text("changed", len(files[30].data))
+	now, _ := repack(t, write(t, archive(files...)), small(Gzip))
+	was, now = was[:len(was)-8], now[:len(now)-8] // without the sum and the length
+	before := 0
+	for before < min(len(was), len(now)) && was[before] == now[before] {
+		before++
+	}
+	behind := 0
+	for behind < min(len(was), len(now))-before && was[len(was)-1-behind] == now[len(now)-1-behind] {
+		behind++
+	}
+	if changed := len(now) - before - behind; changed < 100 || changed > 15_000 || before == 0 || behind == 0 {
+		t.Errorf("%d bytes of %d have changed, after %d and before %d; there are %d segments", changed, len(now), before, behind, r.Segments)
+	}
+}
+
 func frameSet(t *testing.T, files []file) map[string]bool {
 	packed, _ := repack(t, write(t, archive(files...)), small(Zstd))
 	set := make(map[string]bool)
