@@ -89,8 +89,13 @@ testdata: ## make the fixture repositories in testdata/tuf-repo again
 docs: ## make the man pages in docs/man again
 	go test ./agent ./repo-tool -run TestManPage -update
 
-bench: deps build ## measure the agent beside curl on a real slot, as in docs/benchmarks.md
-	@go build -o build/bench ./bench && $(SUDO) build/bench
+BENCH := build/bench-tools
+bench: deps build ## measure updates beside their peers', a fleet, and publishing; write docs/benchmarks.md
+	@scripts/deps bench
+	@mkdir -p $(BENCH)
+	$(GO_BUILD) -ldflags '-s -w' -o $(BENCH)/bare ./bench/bare
+	cd bench/desync && go build -trimpath -ldflags '-s -w' -o ../../$(BENCH)/desync github.com/folbricht/desync/cmd/desync
+	@go build -o build/bench-run ./bench && $(SUDO) build/bench-run $(BENCH_ARGS)
 
 clean: ## remove what was built
 	rm -rf bin build

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,13 +28,6 @@ type lab struct {
 	server              *http.Server
 	version             int
 	payload             int64 // bytes of the newest release
-}
-
-// sample is what one run cost.
-type sample struct {
-	wall          time.Duration
-	memory        int64 // peak, bytes
-	written, read int64 // on the slot's device, bytes
 }
 
 func newLab(ctx context.Context, bin, dir string) (*lab, error) {
@@ -104,19 +96,19 @@ func random(path string, size int64, seed uint64) error {
 }
 
 // apply lets the agent write the newest release into slot B, from nothing.
-func (l *lab) apply(ctx context.Context) (sample, error) {
+func (l *lab) apply(ctx context.Context) (cost, error) {
 	if err := os.RemoveAll(l.at("state")); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	if err := os.MkdirAll(l.at("grub"), 0o755); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	if err := os.WriteFile(l.at("grub/grubenv"), grub.InitialBlock(grub.SlotA), 0o644); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	// What an earlier round left must not be gone on with.
 	if _, err := l.tool(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "SYSTEM-B", l.slot()); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	return l.measure(exec.CommandContext(ctx, filepath.Join(l.bin, "agent"), "apply", "--server", l.url,
 		"--root", l.at("repo/metadata/1.root.json"), "--state-dir", l.at("state"), "--disk", l.loop,
@@ -125,10 +117,10 @@ func (l *lab) apply(ctx context.Context) (sample, error) {
 
 // curl does what a careful shell script would: fetch both files into the slot,
 // sync, unmount, mount, and compare their hashes.
-func (l *lab) curl(ctx context.Context, _ int64) (sample, error) {
+func (l *lab) curl(ctx context.Context, _ int64) (cost, error) {
 	files, err := filepath.Glob(l.at(fmt.Sprintf("repo/targets/releases/%d/*/*", l.version)))
 	if err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	script := "set -e; mount $SLOT $POINT; rm -f $POINT/vmlinuz $POINT/initramfs\n"
 	for _, f := range files {
@@ -136,7 +128,7 @@ func (l *lab) curl(ctx context.Context, _ int64) (sample, error) {
 		digest, plain, _ := strings.Cut(name, ".")
 		rel, err := filepath.Rel(l.at("repo"), f)
 		if err != nil {
-			return sample{}, err
+			return cost{}, err
 		}
 		if plain != "release.json" {
 			script += fmt.Sprintf("curl -sf -o $POINT/%s %s/%s; echo '%s  '$POINT/%s >> $SUMS\n", plain, l.url, rel, digest, plain)
@@ -144,7 +136,7 @@ func (l *lab) curl(ctx context.Context, _ int64) (sample, error) {
 	}
 	script += "sync -f $POINT; umount $POINT; mount $SLOT $POINT; sha256sum --quiet -c $SUMS; umount $POINT; rm $SUMS\n"
 	if err := os.MkdirAll(l.at("mnt"), 0o755); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", script)
 	cmd.Env = append(os.Environ(), "SLOT="+l.slot(), "POINT="+l.at("mnt"), "SUMS="+l.at("sums"))
@@ -154,30 +146,33 @@ func (l *lab) curl(ctx context.Context, _ int64) (sample, error) {
 func (l *lab) slot() string { return l.loop + "p3" }
 
 // measure runs a command from a cold cache of the slot's device.
-func (l *lab) measure(cmd *exec.Cmd) (sample, error) {
+func (l *lab) measure(cmd *exec.Cmd) (cost, error) {
 	syscall.Sync()
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	// The server's side is warm in both: what is measured is the node.
 	if err := l.warm(); err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
+	report := l.at("time")
+	cmd.Args = append([]string{"time", "-q", "-f", "%M", "-o", report, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = gnuTime
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	read, written, err := l.traffic()
+	read, written, err := traffic(l.slot())
 	if err != nil {
-		return sample{}, err
+		return cost{}, err
 	}
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
-		return sample{}, fmt.Errorf("%s: %w: %s", cmd.Path, err, stderr.String())
+		return cost{}, fmt.Errorf("%s: %w: %s", cmd.Path, err, stderr.String())
 	}
-	s := sample{wall: time.Since(start)}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		s.memory = usage.Maxrss * 1024
+	s := cost{wall: time.Since(start)}
+	if s.memory, err = peakMemory(report); err != nil {
+		return cost{}, err
 	}
-	readAfter, writtenAfter, err := l.traffic()
+	readAfter, writtenAfter, err := traffic(l.slot())
 	s.read, s.written = readAfter-read, writtenAfter-written
 	return s, err
 }
@@ -196,23 +191,6 @@ func (l *lab) warm() error {
 	return err
 }
 
-// traffic returns how many bytes were read from and written to the slot's
-// device so far (Documentation/block/stat.rst: fields 3 and 7, in sectors).
-func (l *lab) traffic() (read, written int64, err error) {
-	name := filepath.Base(l.slot())
-	data, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(l.loop), name, "stat"))
-	if err != nil {
-		return 0, 0, err
-	}
-	fields := strings.Fields(string(data))
-	if len(fields) < 7 {
-		return 0, 0, fmt.Errorf("%s: stat has %d fields", name, len(fields))
-	}
-	read, err1 := strconv.ParseInt(fields[2], 10, 64)
-	written, err2 := strconv.ParseInt(fields[6], 10, 64)
-	return read * 512, written * 512, errors.Join(err1, err2)
-}
-
 func (l *lab) tool(ctx context.Context, name string, args ...string) (string, error) {
 	path := name
 	if own := filepath.Join(l.bin, name); name == "repo-tool" {
@@ -226,22 +204,4 @@ func (l *lab) tool(ctx context.Context, name string, args ...string) (string, er
 		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out), nil
-}
-
-// median returns, for each figure by itself, the middle of all samples.
-func median(all []sample) sample {
-	pick := func(get func(sample) int64) int64 {
-		list := make([]int64, 0, len(all))
-		for _, s := range all {
-			list = append(list, get(s))
-		}
-		slices.Sort(list)
-		return list[len(list)/2]
-	}
-	return sample{
-		wall:    time.Duration(pick(func(s sample) int64 { return int64(s.wall) })),
-		memory:  pick(func(s sample) int64 { return s.memory }),
-		written: pick(func(s sample) int64 { return s.written }),
-		read:    pick(func(s sample) int64 { return s.read }),
-	}
 }

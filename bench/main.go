@@ -1,80 +1,157 @@
-// Command bench measures what the agent costs on a real slot (an ext4 partition
-// of a loop device), with a real repository over HTTP, beside what a shell would
-// do: curl into the slot, sync, sha256sum; and what repo-tool's commands cost on
-// a repository with many releases. It wants root, bin/agent and bin/repo-tool,
-// and prints tables in Markdown.
+// Command bench measures what an update costs, beside what others take for the
+// same job, on a real slot (an ext4 partition of a loop device) with a real
+// server, fast and slow; what checks cost a server with a whole fleet; and what
+// repo-tool's commands cost. It wants root, and what scripts/deps installs for it
+// (`make bench`). It prints tables in Markdown and writes them into
+// docs/benchmarks.md.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"text/tabwriter"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
 )
 
 func main() {
-	bin := flag.String("bin", "bin", "folder with agent and repo-tool")
-	rounds := flag.Int("rounds", 3, "rounds; medians are printed")
+	var b bench
+	flag.StringVar(&b.bin, "bin", "bin", "folder with agent and repo-tool")
+	flag.StringVar(&b.tools, "tools", "build/bench-tools", "folder with bare and desync")
+	flag.StringVar(&b.cache, "cache", "build/bench", "folder for Debian's packages and what is made of them; kept")
+	flag.StringVar(&b.docs, "docs", "docs", "folder with benchmarks.md, whose marked parts are written; \"\" for none")
+	flag.IntVar(&b.rounds, "rounds", 3, "rounds; medians are printed")
+	only := flag.String("only", "", "sections to run, with commas between: "+strings.Join(sectionNames(), ","))
 	flag.Parse()
-	if err := run(context.Background(), *bin, *rounds); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	names := sectionNames()
+	if *only != "" {
+		names = strings.Split(*only, ",")
+	}
+	if err := b.run(ctx, names); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// sizes are the initramfs sizes that are measured, in MB.
-var sizes = []int64{5, 100, 500}
+// bench is one run of this program.
+type bench struct {
+	bin, tools, cache, docs string
+	rounds                  int
 
-func run(ctx context.Context, bin string, rounds int) error {
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		return err
+	dir      string // of this run, removed at the end
+	releases []release
+	arena    *arena
+	lab      *lab
+	figures  figures
+}
+
+// figures are what later sections calculate with.
+type figures struct {
+	full, delta cost          // of the agent: a full update; the small delta, on the slow node
+	payload     int64         // bytes of that full update
+	serverPerGB time.Duration // processor time of the server for 1 GB sent
+}
+
+// section is a part of docs/benchmarks.md.
+type section struct {
+	name string
+	run  func(*bench, context.Context) (string, error)
+}
+
+func sections() []section {
+	return []section{
+		{"full", (*bench).full}, {"delta", (*bench).delta}, {"packing", (*bench).packing}, {"fleet", (*bench).fleet},
+		{"sizes", (*bench).sizes}, {"publish", (*bench).publishing}, {"repository", (*bench).repositories}, {"machine", (*bench).machine},
 	}
-	dir, err := os.MkdirTemp("", "tufboot-bench-")
-	if err != nil {
-		return err
+}
+
+func sectionNames() (names []string) {
+	for _, s := range sections() {
+		names = append(names, s.name)
 	}
-	defer os.RemoveAll(dir)
-	l, err := newLab(ctx, bin, dir)
-	if err != nil {
-		return err
+	return names
+}
+
+func (b *bench) run(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if !slices.Contains(sectionNames(), name) {
+			return fmt.Errorf("there is no section %q: %s", name, strings.Join(sectionNames(), ", "))
+		}
 	}
-	defer l.close()
-	table := tabwriter.NewWriter(os.Stdout, 0, 4, 1, ' ', 0)
-	fmt.Fprintln(table, "| initramfs\t| agent apply\t| curl + sync + sha256sum\t| ratio\t| peak memory of agent\t| written / payload\t| read / payload\t|")
-	fmt.Fprintln(table, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
-	for _, mb := range sizes {
-		if err := l.publish(ctx, mb); err != nil {
+	for _, dir := range []*string{&b.bin, &b.tools, &b.cache} {
+		absolute, err := filepath.Abs(*dir)
+		if err != nil {
 			return err
 		}
-		var ours, theirs []sample
-		for range rounds {
-			a, err := l.apply(ctx)
-			if err != nil {
-				return err
-			}
-			b, err := l.curl(ctx, mb)
-			if err != nil {
-				return err
-			}
-			ours, theirs = append(ours, a), append(theirs, b)
+		*dir = absolute
+	}
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return err
+	}
+	var err error
+	// Beside the cache: on a disk, and where hard links to it work.
+	if b.dir, err = os.MkdirTemp(b.cache, "run-"); err != nil {
+		return err
+	}
+	defer b.close()
+	for _, s := range sections() {
+		if !slices.Contains(names, s.name) {
+			continue
 		}
-		a, b := median(ours), median(theirs)
-		payload := float64(l.payload)
-		fmt.Fprintf(table, "| %d MB\t| %.2f s\t| %.2f s\t| %.2f\t| %.1f MB\t| %.3f\t| %.3f\t|\n", mb,
-			a.wall.Seconds(), b.wall.Seconds(), a.wall.Seconds()/b.wall.Seconds(),
-			float64(a.memory)/1e6, float64(a.written)/payload, float64(a.read)/payload)
+		start := time.Now()
+		text, err := s.run(b, ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, errors.Join(ctx.Err(), err))
+		}
+		fmt.Printf("\n## %s (%s)\n\n%s", s.name, time.Since(start).Round(time.Second), text)
+		if b.docs != "" {
+			if err := fill(filepath.Join(b.docs, "benchmarks.md"), s.name, text); err != nil {
+				return err
+			}
+		}
 	}
-	table.Flush()
-	node := []string{"--root", l.at("repo/metadata/1.root.json"), "--disk", l.loop, "--booted-slot", "A", "--grubenv", l.at("grub/grubenv")}
-	if err := benchStart(ctx, filepath.Join(bin, "agent"), node, rounds); err != nil {
+	return nil
+}
+
+func (b *bench) close() {
+	if b.arena != nil {
+		b.arena.close()
+	}
+	if b.lab != nil {
+		b.lab.close()
+	}
+	os.RemoveAll(b.dir)
+}
+
+// open makes the arena when a section first needs it.
+func (b *bench) open(ctx context.Context) (err error) {
+	if b.arena != nil {
+		return nil
+	}
+	if b.releases, err = workload(ctx, b.cache); err != nil {
 		return err
 	}
-	// The large repository last: a child's peak memory starts from its parent's.
-	if err := benchPayload(ctx, l, rounds); err != nil {
+	b.arena, err = newArena(ctx, b.bin, b.tools, filepath.Join(b.dir, "arena"), b.releases)
+	return err
+}
+
+// openLab makes the lab when a section first needs it.
+func (b *bench) openLab(ctx context.Context) (err error) {
+	if b.lab != nil {
+		return nil
+	}
+	dir := filepath.Join(b.dir, "lab")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return benchRepositories(ctx, l, rounds)
+	b.lab, err = newLab(ctx, b.bin, dir)
+	return err
 }

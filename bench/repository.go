@@ -21,16 +21,23 @@ import (
 // compared.
 const manyReleases = 10_000
 
-// benchRepositories compares commands on a repository with one release with the
-// same on one with manyReleases.
-func benchRepositories(ctx context.Context, l *lab, rounds int) error {
+// repositories compares commands on a repository with one release with the same
+// on one with manyReleases.
+func (b *bench) repositories(ctx context.Context) (string, error) {
+	if err := b.openLab(ctx); err != nil {
+		return "", err
+	}
+	l := b.lab
+	if err := os.WriteFile(l.at("tiny"), []byte("tiny"), 0o644); err != nil {
+		return "", err
+	}
 	small, err := newRepo(ctx, l, "small", 1)
 	if err != nil {
-		return err
+		return "", err
 	}
 	large, err := newRepo(ctx, l, "large", manyReleases)
 	if err != nil {
-		return err
+		return "", err
 	}
 	n := 0
 	publish := func(r *repo) (time.Duration, error) {
@@ -44,7 +51,8 @@ func benchRepositories(ctx context.Context, l *lab, rounds int) error {
 	status := func(r *repo) (time.Duration, error) {
 		return l.time(ctx, "repo-tool", "status", "--repo", r.dir)
 	}
-	fmt.Printf("\n| command | 1 release | %d releases | ratio |\n|---|---|---|---|\n", manyReleases)
+	var t table
+	t.add("command", "1 release", fmt.Sprintf("%d releases", manyReleases), "ratio")
 	for _, row := range []struct {
 		name string
 		run  func(*repo) (time.Duration, error)
@@ -54,30 +62,33 @@ func benchRepositories(ctx context.Context, l *lab, rounds int) error {
 		{"repo-tool status", status},
 		{"client, nothing new", func(r *repo) (time.Duration, error) { return r.check(ctx) }},
 	} {
-		a, b, err := compare(rounds*5, func() (time.Duration, error) { return row.run(small) }, func() (time.Duration, error) { return row.run(large) })
+		few, many, err := compare(b.rounds*5, func() (time.Duration, error) { return row.run(small) }, func() (time.Duration, error) { return row.run(large) })
 		if err != nil {
-			return err
+			return "", err
 		}
-		fmt.Printf("| %s | %.1f ms | %.1f ms | %.2f |\n", row.name, ms(a), ms(b), float64(b)/float64(a))
+		t.add(row.name, fmt.Sprintf("%.1f ms", ms(few)), fmt.Sprintf("%.1f ms", ms(many)), times(many, few))
 	}
-	fmt.Printf("\nNothing new costs the client %d requests and %d bytes (1 release), %d requests and %d bytes (%d releases).\n",
-		small.requests, small.bytes, large.requests, large.bytes, manyReleases)
-	return nil
+	return t.String() + fmt.Sprintf("\nNothing new costs the client %d requests and %d bytes (1 release), %d requests and %d bytes (%d releases).\n",
+		small.requests, small.bytes, large.requests, large.bytes, manyReleases), nil
 }
 
-// benchPayload compares the publication of a large release with what a shell
-// does to put the files into place.
-func benchPayload(ctx context.Context, l *lab, rounds int) error {
+// publishing compares the publication of a large release with what a shell does
+// to put the files into place.
+func (b *bench) publishing(ctx context.Context) (string, error) {
 	const size = 500 // MB
+	if err := b.openLab(ctx); err != nil {
+		return "", err
+	}
+	l := b.lab
 	r, err := newRepo(ctx, l, "payload", 1)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := os.WriteFile(l.at("tiny"), []byte("tiny"), 0o644); err != nil {
-		return err
+		return "", err
 	}
 	if err := random(l.at("large-initramfs"), size*mb, 7); err != nil {
-		return err
+		return "", err
 	}
 	n := 0
 	var memory int64
@@ -93,18 +104,19 @@ func benchPayload(ctx context.Context, l *lab, rounds int) error {
 			l.at("large-initramfs"), l.at("copy"))))
 		return s.wall, err
 	}
-	a, b, err := compare(rounds, ours, theirs)
+	tool, shell, err := compare(b.rounds, ours, theirs)
 	if err != nil {
-		return err
+		return "", err
 	}
-	fmt.Printf("\n| %d MB | repo-tool publish | cp + sync + sha256sum | ratio | peak memory |\n|---|---|---|---|---|\n| | %.2f s | %.2f s | %.2f | %.1f MB |\n",
-		size, a.Seconds(), b.Seconds(), float64(a)/float64(b), float64(memory)/1e6)
-	return nil
+	var t table
+	t.add(fmt.Sprintf("%d MB", size), "repo-tool publish", "cp + sync + sha256sum", "ratio", "peak memory")
+	t.add("", seconds(tool), seconds(shell), times(tool, shell), megabytes(memory))
+	return t.String(), nil
 }
 
 // compare runs both in turn and returns their medians.
 func compare(rounds int, a, b func() (time.Duration, error)) (time.Duration, time.Duration, error) {
-	var as, bs []sample
+	var as, bs []cost
 	for range rounds {
 		x, err := a()
 		if err != nil {
@@ -114,9 +126,9 @@ func compare(rounds int, a, b func() (time.Duration, error)) (time.Duration, tim
 		if err != nil {
 			return 0, 0, err
 		}
-		as, bs = append(as, sample{wall: x}), append(bs, sample{wall: y})
+		as, bs = append(as, cost{wall: x}), append(bs, cost{wall: y})
 	}
-	return median(as).wall, median(bs).wall, nil
+	return middle(as).wall, middle(bs).wall, nil
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

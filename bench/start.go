@@ -17,26 +17,25 @@ import (
 // that it sends: program and libraries made ready, configuration read, disk
 // found, trusted root verified. A server that never answers takes the time. args
 // are those of the agent without its server.
-func benchStart(ctx context.Context, agent string, args []string, rounds int) error {
+func benchStart(ctx context.Context, agent string, args []string, rounds int) (string, error) {
 	var ready, fresh []time.Duration
 	for range rounds * 5 {
 		warm, err := startOnce(ctx, agent, args, true)
 		if err != nil {
-			return err
+			return "", err
 		}
 		cold, err := startOnce(ctx, agent, args, false)
 		if err != nil {
-			return err
+			return "", err
 		}
 		ready, fresh = append(ready, warm), append(fresh, cold)
 	}
 	info, err := os.Stat(agent)
 	if err != nil {
-		return err
+		return "", err
 	}
-	fmt.Printf("\n| agent | from start to first byte | the same, program not in the page cache |\n|---|---|---|\n| %.2f MB | %.1f ms | %.1f ms |\n",
-		float64(info.Size())/1e6, ms(middleOf(ready)), ms(middleOf(fresh)))
-	return nil
+	return fmt.Sprintf("\n| agent | from start to first byte | the same, program not in the page cache |\n|---|---|---|\n| %.2f MB | %.1f ms | %.1f ms |\n",
+		float64(info.Size())/1e6, ms(middleOf(ready)), ms(middleOf(fresh))), nil
 }
 
 // startOnce starts one check. Not cached: the program comes from its disk.
