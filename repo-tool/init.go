@@ -81,6 +81,9 @@ func runInit(c *cli.Context) error {
 	if err := checkImport(c); err != nil {
 		return err
 	}
+	if err := checkApart(c.String("repo"), dirs[0]); err != nil {
+		return err
+	}
 	pass, err := newPassword(c, "Password for the new keys")
 	if err != nil {
 		return err
@@ -104,20 +107,23 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 	if err != nil {
 		return nil, err
 	}
-	roles, err := repository.MakeKeys(dir, repository.KeyPlan{
+	store, err := storage.Open(c.Context, repo)
+	if err != nil {
+		return nil, err
+	}
+	if err := repository.CheckNew(c.Context, store, dir, policy); err != nil {
+		return nil, err
+	}
+	roles, err := repository.MakeKeysFor(c.Context, dir, repository.KeyPlan{
 		More:          more,
 		Type:          repository.KeyType(c.String("key-type")),
 		RootKeys:      c.Int("root-keys"),
 		RootThreshold: c.Int("root-threshold"),
-	}, pass)
+	}, repository.AllKeys(), pass)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := repository.OpenKeys([]string{dir}, func(string) ([]byte, error) { return pass, nil })
-	if err != nil {
-		return nil, err
-	}
-	store, err := storage.Open(c.Context, repo)
 	if err != nil {
 		return nil, err
 	}

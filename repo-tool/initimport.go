@@ -109,7 +109,7 @@ func newRoleKeys(c *cli.Context, dir string, pass []byte) (map[string]repository
 	if err != nil {
 		return nil, err
 	}
-	return repository.MakeKeysFor(dir, repository.KeyPlan{
+	return repository.MakeKeysFor(c.Context, dir, repository.KeyPlan{
 		More:          more,
 		Type:          repository.KeyType(c.String("key-type")),
 		RootKeys:      c.Int("root-keys"),

@@ -1,7 +1,9 @@
 package repository
 
 import (
+	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +17,7 @@ import (
 // initMark lies in a folder of keys while they are being made, so that a
 // second attempt after a crash can tell them from the keys of another
 // repository. Two repositories must not share keys: what is signed for the one
-// would be valid in the other.
+// would be valid in the other. It holds what is being made (see [attempt]).
 const initMark = ".init-unfinished"
 
 // doneMark stays in a folder whose keys belong to a repository: a folder with
@@ -25,6 +27,10 @@ const doneMark = ".init-finished"
 // publisherKeys starts the names of the keys for Channels and Releases: one set
 // for both. Who publishes signs both, and a channel can have keys of its own.
 const publisherKeys = "publish"
+
+// maxRoleKeys is the most keys that a role is made: each is a person, or a device
+// in a person's hand, and more people than that do not come together.
+const maxRoleKeys = 32
 
 // KeyPlan says which keys a new repository gets. Root has RootKeys of them and
 // needs RootThreshold; the others have one each unless More says otherwise.
@@ -53,6 +59,8 @@ func (p KeyPlan) check() error {
 		if c := p.count(role); c.Keys < 1 || c.Threshold < 1 || c.Threshold > c.Keys {
 			return refuse(ReasonThreshold, "use a threshold from 1 to the number of keys",
 				"role %s: threshold %d with %d keys", role, c.Threshold, c.Keys)
+		} else if c.Keys > maxRoleKeys {
+			return badValue(fmt.Errorf("role %s: %d keys, more than %d", role, c.Keys, maxRoleKeys))
 		}
 	}
 	switch p.Type {
@@ -65,19 +73,28 @@ func (p KeyPlan) check() error {
 // MakeKeys makes the keys of a new repository in dir, under names that say what
 // they sign (root-1.key, targets.key, publish.key, ...). A nil password leaves
 // them unencrypted. A key of such a name that was linked before (timestamp.uri,
-// see [LinkKey]) is taken, and none made. Keys of an attempt that did not reach
-// FinishKeys are kept; a folder with other keys is refused with ReasonExists.
+// see [LinkKey]) is taken, and none made.
+//
+// Keys of an attempt that did not reach FinishKeys are kept if it had the same
+// plan and password. A folder with other keys, or those of an attempt with
+// another plan, is refused with ReasonExists; another password with
+// ReasonWrongPassword. What is refused changes nothing.
 func MakeKeys(dir string, plan KeyPlan, password []byte) (map[string]RoleKeys, error) {
-	return MakeKeysFor(dir, plan, append(Roles(), Releases), password)
+	return MakeKeysFor(context.Background(), dir, plan, AllKeys(), password)
 }
 
+// AllKeys are the roles that a new repository has keys of: the top-level ones and
+// Releases.
+func AllKeys() []string { return append(Roles(), Releases) }
+
 // MakeKeysFor makes keys as [MakeKeys] does, for some roles only: top-level ones,
-// and Releases, whose keys Channels gets too.
-func MakeKeysFor(dir string, plan KeyPlan, only []string, password []byte) (map[string]RoleKeys, error) {
+// and Releases, whose keys Channels gets too. It stops before the next key when
+// ctx ends.
+func MakeKeysFor(ctx context.Context, dir string, plan KeyPlan, only []string, password []byte) (map[string]RoleKeys, error) {
 	if err := plan.check(); err != nil {
 		return nil, err
 	}
-	if err := markKeys(dir); err != nil {
+	if err := startKeys(dir, plan, only, password); err != nil {
 		return nil, err
 	}
 	roles := make(map[string]RoleKeys)
@@ -85,6 +102,9 @@ func MakeKeysFor(dir string, plan KeyPlan, only []string, password []byte) (map[
 		count := plan.count(role)
 		keys := RoleKeys{Threshold: count.Threshold}
 		for _, name := range keyNames(role, count.Keys) {
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("make keys: %w", err)
+			}
 			public, err := makeKey(dir, name, plan.Type, password)
 			if err != nil {
 				return nil, err
@@ -123,17 +143,41 @@ func keyNames(role string, n int) []string {
 	return names
 }
 
-// markKeys makes dir and its mark, unless it holds keys without a mark.
-func markKeys(dir string) error {
-	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
-		return err
+// startKeys makes dir and its mark, unless they are there from an attempt that
+// can be gone on with.
+func startKeys(dir string, plan KeyPlan, only []string, password []byte) error {
+	now := newAttempt(plan, only, password != nil)
+	path := filepath.Join(dir, initMark)
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := checkNoKeys(dir); err != nil {
+			return err
+		}
+		if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("keys: %w", err)
+	default:
+		if before := parseAttempt(data); !now.goesOn(before) {
+			return refuse(ReasonExists, goOn, "folder %s holds keys of an attempt that was cut short and had other arguments (%s)", dir, before)
+		}
+		if err := checkSamePassword(dir, plan, only, password); err != nil {
+			return err
+		}
 	}
-	mark := filepath.Join(dir, initMark)
-	if _, err := os.Stat(mark); err == nil {
-		return nil
-	}
-	entries, err := os.ReadDir(dir)
+	mark, err := json.Marshal(now)
 	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return atomicfile.Write(path, append(mark, '\n'), 0o600)
+}
+
+// checkNoKeys refuses a folder that holds keys.
+func checkNoKeys(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("keys: %w", err)
 	}
 	_, err = os.Stat(filepath.Join(dir, doneMark))
@@ -145,7 +189,7 @@ func markKeys(dir string) error {
 				"folder %s holds keys already (%s)", dir, entry.Name())
 		}
 	}
-	return atomicfile.Write(mark, nil, 0o600)
+	return nil
 }
 
 // makeKey returns the public half of the named key, which it makes if it is

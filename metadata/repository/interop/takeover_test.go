@@ -47,7 +47,7 @@ func (o oldRepo) takeOver(t *testing.T) *repo {
 	t.Helper()
 	newKeys, dir := t.TempDir(), t.TempDir()
 	plan := repository.KeyPlan{Type: repository.Ed25519, RootKeys: 1, RootThreshold: 1}
-	roles, err := repository.MakeKeysFor(newKeys, plan, []string{repository.Releases}, nil)
+	roles, err := repository.MakeKeysFor(t.Context(), newKeys, plan, []string{repository.Releases}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
