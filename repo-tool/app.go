@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -36,7 +35,6 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		Flags:                     commonFlags(),
-		EnableBashCompletion:      true,
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a path may hold a comma
 		Suggest:                   true,
@@ -245,7 +243,7 @@ const pinnedFile = "root.json"
 func pinnedRoots(dirs []string) ([][]byte, error) {
 	var roots [][]byte
 	for _, dir := range dirs {
-		data, err := os.ReadFile(filepath.Join(dir, pinnedFile))
+		data, err := storage.ReadLocal(filepath.Join(dir, pinnedFile), 16<<20)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {

@@ -29,6 +29,10 @@ func main() {
 // run is the program without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
+	if n := len(args) - 1; n > 0 && args[n] == completionWord {
+		complete(stdout, app, args[1:n])
+		return console.ExitDone
+	}
 	err := app.RunContext(ctx, flagsFirst(app, args))
 	if err != nil {
 		console.PrintError(stderr, "repo-tool", err, slices.Contains(args, "--json"))

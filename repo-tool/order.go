@@ -10,8 +10,8 @@ import (
 // library stops looking for flags at the first argument that is none, so that
 // "promote 1.4.0 --to stable" would lose its flag; people write it like that.
 func flagsFirst(app *cli.App, args []string) []string {
-	if len(args) == 0 || args[len(args)-1] == "--generate-bash-completion" {
-		return args // the library wants that one last
+	if len(args) == 0 {
+		return args
 	}
 	out, rest := args[:1:1], args[1:]
 	flags, commands := app.Flags, app.Commands

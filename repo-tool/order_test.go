@@ -21,7 +21,6 @@ func TestFlagsFirst(t *testing.T) {
 		{"verify --unknown value", "verify --unknown -- value"},
 		{"verify -", "verify -- -"},
 		{"verify --repo", "verify --repo"},
-		{"verify x --generate-bash-completion", "verify x --generate-bash-completion"},
 	} {
 		got := flagsFirst(newApp(io.Discard, io.Discard), append([]string{"repo-tool"}, strings.Fields(c.in)...))
 		if want := append([]string{"repo-tool"}, strings.Fields(c.want)...); !slices.Equal(got, want) {
