@@ -35,7 +35,7 @@ func readAsks(ctx context.Context, from storage.Reader, past repository.Past) (a
 	a.snapshot = listed[repository.Snapshot+".json"]
 	name := fmt.Sprintf("%s/%d.%s.json", metadata.MetadataDir, a.snapshot, repository.Snapshot)
 	data, _, err := storage.ReadFile(ctx, from, name, maxFile)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrTooLarge) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrTooLarge) || errors.Is(err, storage.ErrNotRegular) {
 		return a, nil
 	} else if err != nil {
 		return a, err

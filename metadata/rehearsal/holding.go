@@ -88,7 +88,7 @@ func (n *node) put(ctx context.Context, from storage.Reader, past repository.Pas
 func (n *node) keep(ctx context.Context, from storage.Reader, role string, version int64, as string) ([]byte, bool, error) {
 	name := fmt.Sprintf("%s/%d.%s.json", metadata.MetadataDir, version, role)
 	data, _, err := storage.ReadFile(ctx, from, name, maxFile)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrTooLarge) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrTooLarge) || errors.Is(err, storage.ErrNotRegular) {
 		return nil, false, nil
 	} else if err != nil {
 		return nil, false, err

@@ -49,7 +49,7 @@ func folderAttacks() []attack {
 			s.overwrite(filepath.Join(s.dir, path), bytes.Repeat([]byte(" "), maxMetadata+1))
 			s.ready()
 			return s.publish()
-		}, exit: 1, reason: "error", says: "larger than it can rightly be", spoils: true})
+		}, exit: 4, reason: ReasonBadRepository, says: "larger than it can rightly be", spoils: true})
 	}
 	return append(rows, []attack{
 		{name: "the timestamp is missing", do: func(s *scene) error { return s.gone("metadata/timestamp.json") },
@@ -94,7 +94,7 @@ func folderAttacks() []attack {
 			}
 			s.ready()
 			return s.publish()
-		}, exit: 1, reason: "error", says: "not a regular file", spoils: true},
+		}, exit: 4, reason: ReasonBadRepository, says: "not a regular file", spoils: true},
 		{name: "the next file is a link out of the folder", do: func(s *scene) error {
 			outside := filepath.Join(s.TempDir(), "victim")
 			s.link(outside, filepath.Join(s.dir, "metadata/5.releases.json"))

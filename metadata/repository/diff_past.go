@@ -100,7 +100,7 @@ func ReadRoots(ctx context.Context, from storage.Reader) ([][]byte, error) {
 	var roots [][]byte
 	for {
 		name := versionedFile(Root, int64(len(roots)+1))
-		data, _, err := storage.ReadFile(ctx, from, name, maxMetadata)
+		data, _, err := readPublished(ctx, from, name, maxMetadata)
 		switch {
 		case err == nil:
 			roots = append(roots, data)
@@ -117,7 +117,7 @@ func ReadRoots(ctx context.Context, from storage.Reader) ([][]byte, error) {
 
 // ReadTimestamp returns timestamp.json as it is published, not verified.
 func ReadTimestamp(ctx context.Context, from storage.Reader) ([]byte, error) {
-	data, _, err := storage.ReadFile(ctx, from, timestampFile, maxTimestamp)
+	data, _, err := readPublished(ctx, from, timestampFile, maxTimestamp)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("%s: %w", Timestamp, err)
 	}

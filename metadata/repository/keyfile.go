@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 
 	"tufboot/internal/atomicfile"
+	"tufboot/metadata/storage"
 )
 
 // KeyFile names a private key in a folder.
@@ -59,7 +59,7 @@ func keyFile(path string, public crypto.PublicKey) (KeyFile, error) {
 // LoadPublicKey reads a public key from a PEM file (PUBLIC KEY, or RSA PUBLIC
 // KEY). A key that TUF clients cannot verify is refused with [ReasonKeyType].
 func LoadPublicKey(path string) (crypto.PublicKey, error) {
-	data, err := os.ReadFile(path)
+	data, err := storage.ReadLocal(path, maxKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("public key: %w", err)
 	}

@@ -2,11 +2,12 @@ package repository
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+
+	"tufboot/metadata/storage"
 )
 
 // pkcs11Scheme is the scheme of RFC 7512, whose URIs have no "//".
@@ -22,7 +23,7 @@ var secretNames = []string{"pin-value", "pin", "password", "passwd", "passphrase
 
 // readURI reads a file that holds one line, the URI of a key.
 func readURI(path string) (string, error) {
-	data, err := os.ReadFile(path)
+	data, err := storage.ReadLocal(path, maxKeyFile)
 	if err != nil {
 		return "", fmt.Errorf("key: %w", err)
 	}

@@ -21,6 +21,10 @@ const (
 	maxTimestamp = 16 << 10
 )
 
+// maxKeyFile is the largest file with a key that is read, in bytes: one of RSA has
+// less than a hundredth of it.
+const maxKeyFile = 1 << 20
+
 // The roles that targets delegates to in a repository made by Create.
 const (
 	// Releases vouches for the files of all releases.

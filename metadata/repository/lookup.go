@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tufboot/metadata"
-	"tufboot/metadata/storage"
 )
 
 // find returns the role that clients find a target in, and what it says of it:
@@ -227,7 +226,7 @@ func (st *state) readUpTo(ctx context.Context, name string, limit int64) ([]byte
 	if t.Length > limit {
 		return nil, invalid("target %s has %d bytes", name, t.Length)
 	}
-	data, _, err := storage.ReadFile(ctx, st.from, targetFile(name, sumOf(t)), limit)
+	data, _, err := readPublished(ctx, st.from, targetFile(name, sumOf(t)), limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("target %s is missing: %w", name, err)
 	} else if err != nil {

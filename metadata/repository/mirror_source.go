@@ -101,7 +101,7 @@ func (m *mirror) checkSameRoot(ctx context.Context, known rootRow) error {
 
 // sourceRoot reads a version of root; nil if the source does not have it.
 func (m *mirror) sourceRoot(ctx context.Context, version int64) ([]byte, error) {
-	data, _, err := storage.ReadFile(ctx, m.from, versionedFile(Root, version), maxMetadata)
+	data, _, err := readPublished(ctx, m.from, versionedFile(Root, version), maxMetadata)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

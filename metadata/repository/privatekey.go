@@ -6,11 +6,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
+
+	"tufboot/metadata/storage"
 )
 
 // PasswordError is how a [PasswordFunc] says that it has no password to give,
@@ -33,7 +34,7 @@ func (k fileKey) signer(context.Context) signature.Signer { return k.Signer }
 // readPrivateKey reads and decrypts a private key, and compares it with the
 // public key beside it.
 func readPrivateKey(file KeyFile, password PasswordFunc) (privateKey, error) {
-	data, err := os.ReadFile(file.Path)
+	data, err := storage.ReadLocal(file.Path, maxKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("private key: %w", err)
 	}

@@ -100,7 +100,7 @@ func (r *Repository) pinnedReader(ctx context.Context) (storage.Reader, error) {
 			return nil, fmt.Errorf("the root that the keys belong to: %w", err)
 		}
 		name := versionedFile(Root, root.Signed.Version)
-		there, _, err := storage.ReadFile(ctx, r.store, name, maxMetadata)
+		there, _, err := readPublished(ctx, r.store, name, maxMetadata)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ func load(ctx context.Context, from storage.Reader) (*state, error) {
 func loadUnder(ctx context.Context, from storage.Reader, root *tuf.Metadata[tuf.RootType]) (_ *state, err error) {
 	defer recoverMalformed(&err)
 	st := &state{from: from, root: root, roles: make(map[string]*targetsRole)}
-	st.timestampData, st.timestampInfo, err = storage.ReadFile(ctx, from, timestampFile, maxTimestamp)
+	st.timestampData, st.timestampInfo, err = readPublished(ctx, from, timestampFile, maxTimestamp)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("%s: %w", Timestamp, err)
 	} else if err != nil {
@@ -147,7 +147,7 @@ func (st *state) targets() *tuf.Metadata[tuf.TargetsType] { return st.roles[Targ
 // which is where every client's walk ends.
 func loadRoot(ctx context.Context, from storage.Reader, want int64) (root *tuf.Metadata[tuf.RootType], data []byte, err error) {
 	for version := int64(1); want == 0 || version <= want; version++ {
-		next, _, err := storage.ReadFile(ctx, from, versionedFile(Root, version), maxMetadata)
+		next, _, err := readPublished(ctx, from, versionedFile(Root, version), maxMetadata)
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		} else if err != nil {
@@ -186,11 +186,21 @@ func verifyRoot(before, root *tuf.Metadata[tuf.RootType]) (err error) {
 
 // readMetadata reads a metadata file that another one names.
 func readMetadata(ctx context.Context, from storage.Reader, name string) ([]byte, error) {
-	data, _, err := storage.ReadFile(ctx, from, name, maxMetadata)
+	data, _, err := readPublished(ctx, from, name, maxMetadata)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, invalid("%s: %w", name, err)
 	}
 	return data, err
+}
+
+// readPublished reads a file that readers are shown, of at most limit bytes. What is
+// larger, or no file at all, is an [InvalidError]: clients refuse it too.
+func readPublished(ctx context.Context, from storage.Reader, name string, limit int64) ([]byte, storage.Info, error) {
+	data, info, err := storage.ReadFile(ctx, from, name, limit)
+	if errors.Is(err, storage.ErrTooLarge) || errors.Is(err, storage.ErrNotRegular) {
+		err = invalid("%w", err)
+	}
+	return data, info, err
 }
 
 // delegator is a role that vouches for others: root, or a targets role.

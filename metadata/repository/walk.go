@@ -43,7 +43,7 @@ func (r rootRow) follow(ctx context.Context, from storage.Reader) (rootRow, erro
 	r = slices.Clip(r)
 	for r.version() < maxRoots {
 		name := versionedFile(Root, r.version()+1)
-		data, _, err := storage.ReadFile(ctx, from, name, maxMetadata)
+		data, _, err := readPublished(ctx, from, name, maxMetadata)
 		if errors.Is(err, fs.ErrNotExist) {
 			return r, nil
 		} else if err != nil {
@@ -123,7 +123,7 @@ func loadPublished(ctx context.Context, from storage.Reader, row rootRow, timest
 
 // readTimestamp reads the timestamp that a place shows now.
 func readTimestamp(ctx context.Context, from storage.Reader) ([]byte, storage.Info, error) {
-	data, info, err := storage.ReadFile(ctx, from, timestampFile, maxTimestamp)
+	data, info, err := readPublished(ctx, from, timestampFile, maxTimestamp)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = invalid("%s: %w", Timestamp, err)
 	}
@@ -172,7 +172,7 @@ func (r *rawMetadata) Open(ctx context.Context, name string) (io.ReadCloser, sto
 	data := r.data(name)
 	if data == nil {
 		var err error
-		if data, _, err = storage.ReadFile(ctx, r.Reader, name, maxMetadata); err != nil {
+		if data, _, err = readPublished(ctx, r.Reader, name, maxMetadata); err != nil {
 			return nil, storage.Info{}, err
 		}
 		r.mu.Lock()

@@ -44,16 +44,10 @@ func (f *Folder) Open(_ context.Context, name string) (io.ReadCloser, Info, erro
 	if err := checkName("open", name, f.dir); err != nil {
 		return nil, Info{}, err
 	}
-	file, err := os.Open(f.path(name))
-	if err != nil {
-		return nil, Info{}, err
-	}
-	stat, err := file.Stat()
-	if err == nil {
-		err = f.regular("open", name, stat)
-	}
-	if err != nil {
-		file.Close()
+	file, stat, err := openRegular(f.path(name))
+	if errors.Is(err, ErrNotRegular) {
+		return nil, Info{}, &FileError{Op: "open", Name: name, Place: f.dir, Err: ErrNotRegular}
+	} else if err != nil {
 		return nil, Info{}, err
 	}
 	return file, infoOf(name, stat), nil
@@ -76,7 +70,7 @@ func (f *Folder) regular(op, name string, stat fs.FileInfo) error {
 	if stat.Mode().IsRegular() {
 		return nil
 	}
-	return &FileError{Op: op, Name: name, Place: f.dir, Err: errors.New("not a regular file")}
+	return &FileError{Op: op, Name: name, Place: f.dir, Err: ErrNotRegular}
 }
 
 // infoOf takes the inode into the version: a file that replaces another is made
