@@ -225,7 +225,7 @@ func openRepo(c *cli.Context, v common) (*repository.Repository, error) {
 	if err := require(c, "repo"); err != nil {
 		return nil, err
 	}
-	store, err := storage.Open(c.Context, c.String("repo"))
+	store, err := openStore(c, "repo")
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func runBundle(c *cli.Context) error {
 	if opts.Root, err = trustedRoot(c); err != nil {
 		return err
 	}
-	from, err := storage.OpenReader(c.Context, c.String("repo"))
+	from, err := openReader(c, "repo")
 	if err != nil {
 		return err
 	}

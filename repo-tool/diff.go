@@ -83,16 +83,16 @@ func diffSides(c *cli.Context) (from, to storage.Reader, err error) {
 	if args.Len() != 2 {
 		return nil, nil, console.Usagef("diff: give two repositories, or --repo with --from; see repo-tool diff --help")
 	}
-	if from, err = storage.OpenReader(c.Context, args.Get(0)); err != nil {
+	if from, err = openReaderAt(c.Context, args.Get(0), args.Get(0)); err != nil {
 		return nil, nil, err
 	}
-	to, err = storage.OpenReader(c.Context, args.Get(1))
+	to, err = openReaderAt(c.Context, args.Get(1), args.Get(1))
 	return from, to, err
 }
 
 // diffStates returns two states of one repository.
 func diffStates(c *cli.Context) (from, to storage.Reader, err error) {
-	store, err := storage.Open(c.Context, c.String("repo"))
+	store, err := openStore(c, "repo")
 	if err != nil {
 		return nil, nil, err
 	}

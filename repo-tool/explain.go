@@ -10,7 +10,6 @@ import (
 
 	"tufboot/internal/console"
 	"tufboot/metadata/repository"
-	"tufboot/metadata/storage"
 )
 
 func explainCommand() *cli.Command {
@@ -51,7 +50,7 @@ func runExplain(c *cli.Context) error {
 	if (channel == "") == (c.Args().Len() == 0) || c.Args().Len() > 1 {
 		return console.Usagef("explain: give one target, or --channel; see repo-tool explain --help")
 	}
-	from, err := storage.OpenReader(c.Context, c.String("repo"))
+	from, err := openReader(c, "repo")
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func makeRepository(c *cli.Context, v common, repo, dir string, pass []byte) (*i
 	if err != nil {
 		return nil, err
 	}
-	store, err := storage.Open(c.Context, repo)
+	store, err := openStore(c, "repo")
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"tufboot/internal/console"
 	"tufboot/metadata"
 	"tufboot/metadata/repository"
-	"tufboot/metadata/storage"
 )
 
 // importFlags belong to init.
@@ -59,11 +58,11 @@ func checkImport(c *cli.Context) error {
 }
 
 func runImport(c *cli.Context, v common, dir string, pass []byte) error {
-	from, err := storage.OpenReader(c.Context, c.String("import"))
+	from, err := openReader(c, "import")
 	if err != nil {
 		return err
 	}
-	to, err := storage.Open(c.Context, c.String("repo"))
+	to, err := openStore(c, "repo")
 	if err != nil {
 		return err
 	}

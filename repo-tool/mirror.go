@@ -9,7 +9,6 @@ import (
 
 	"tufboot/internal/console"
 	"tufboot/metadata/repository"
-	"tufboot/metadata/storage"
 )
 
 func mirrorCommand() *cli.Command {
@@ -68,11 +67,11 @@ func runMirror(c *cli.Context) error {
 	if opts.Root, err = trustedRoot(c); err != nil {
 		return err
 	}
-	from, err := storage.OpenReader(c.Context, c.String("from"))
+	from, err := openReader(c, "from")
 	if err != nil {
 		return err
 	}
-	to, err := storage.Open(c.Context, c.String("to"))
+	to, err := openStore(c, "to")
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tufboot/metadata/repository"
-	"tufboot/metadata/storage"
 )
 
 func rootPublishCommand() *cli.Command {
@@ -57,7 +56,7 @@ func runRootPublish(c *cli.Context) error {
 
 func publishEvent(c *cli.Context, v common, event *repository.Event, keys repository.Signers) (*repository.EventPublished, error) {
 	if event.New() {
-		store, err := storage.Open(c.Context, c.String("repo"))
+		store, err := openStore(c, "repo")
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,6 @@ import (
 
 	"tufboot/internal/console"
 	"tufboot/metadata/repository"
-	"tufboot/metadata/storage"
 )
 
 func statusCommand() *cli.Command {
@@ -95,7 +94,7 @@ func runStatus(c *cli.Context) error {
 	if c.Bool("prometheus") && v.json {
 		return console.Usagef("status: give --json or --prometheus, not both")
 	}
-	from, err := storage.OpenReader(c.Context, c.String("repo"))
+	from, err := openReader(c, "repo")
 	if err != nil {
 		return err
 	}

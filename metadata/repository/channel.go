@@ -239,7 +239,8 @@ func (e *Edit) channel(ctx context.Context, name string) (*metadata.Channel, err
 	return channel, nil
 }
 
-// Channel returns a channel as it is published. Errors wrap [ErrNotFound].
+// Channel returns a channel as it is published. One that is not there is refused
+// with [ReasonNoChannel], in an error that wraps [ErrNotFound].
 func (r *Repository) Channel(ctx context.Context, name string) (*metadata.Channel, error) {
 	if err := metadata.CheckChannel(name); err != nil {
 		return nil, badValue(err)
@@ -248,7 +249,11 @@ func (r *Repository) Channel(ctx context.Context, name string) (*metadata.Channe
 	if err != nil {
 		return nil, err
 	}
-	return st.readChannel(ctx, metadata.ChannelTarget(name))
+	channel, err := st.readChannel(ctx, metadata.ChannelTarget(name))
+	if errors.Is(err, ErrNotFound) {
+		return nil, refuse(ReasonNoChannel, "list shows which channels there are", "channel %s: %w", name, ErrNotFound)
+	}
+	return channel, err
 }
 
 // ChannelChange is what a command did to a channel.
