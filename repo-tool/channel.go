@@ -103,7 +103,7 @@ func channelRolloutCommand() *cli.Command {
 			&cli.BoolFlag{Name: "pause", Usage: "no more nodes than may have it now"},
 			&cli.BoolFlag{Name: "finish", Usage: "all nodes, from now on"},
 			&cli.StringFlag{Name: "waves", Usage: "start anew, in `WAVES` such as 5%,50%@24h,100%@72h"},
-		}, keysFlags()...),
+		}, lockingFlags()...),
 		Action: runChannelRollout,
 	}
 }
@@ -148,7 +148,7 @@ func channelMaintenanceCommand() *cli.Command {
 			&cli.DurationFlag{Name: "duration", Usage: "how long it lasts"},
 			&cli.BoolFlag{Name: "utc", Usage: "in UTC; else in each node's own time"},
 			&cli.BoolFlag{Name: "none", Usage: "remove the hint"},
-		}, keysFlags()...),
+		}, lockingFlags()...),
 		Action: runChannelMaintenance,
 	}
 }

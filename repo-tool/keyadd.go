@@ -24,7 +24,7 @@ A role channel-NAME that is not there is made: then the channel has keys of its
 own, and its private keys are needed too.`,
 			"repo-tool key add --repo repo --role root --public dana.pub --threshold 3 --keys /media/usb1 --keys /media/usb2 --keys online-keys",
 			"repo-tool key add --repo repo --role channel-stable --public stable.pub --keys targets-keys --keys stable-keys --keys online-keys"),
-		Flags: slices.Concat([]cli.Flag{repoFlag(), roleFlag(), publicFlag("add"), thresholdFlag()}, keysFlags()),
+		Flags: slices.Concat([]cli.Flag{repoFlag(), roleFlag(), publicFlag("add"), thresholdFlag()}, lockingFlags()),
 		Action: func(c *cli.Context) error {
 			return runKeyChange(c, "public")
 		},

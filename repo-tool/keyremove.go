@@ -15,7 +15,7 @@ for the private keys that it needs. What the removed key has signed, and nobody
 else, is signed again. Refused if fewer keys than the threshold were left.`,
 			"repo-tool key list --repo repo",
 			"repo-tool key remove --repo repo --role root --key 3fa9 --threshold 2 --keys /media/usb1 --keys /media/usb2 --keys online-keys"),
-		Flags: slices.Concat([]cli.Flag{repoFlag(), roleFlag(), keyFlag("remove"), thresholdFlag()}, keysFlags()),
+		Flags: slices.Concat([]cli.Flag{repoFlag(), roleFlag(), keyFlag("remove"), thresholdFlag()}, lockingFlags()),
 		Action: func(c *cli.Context) error {
 			return runKeyChange(c, "key")
 		},

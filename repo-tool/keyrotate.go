@@ -15,7 +15,7 @@ step; see key add for the private keys that it needs. Of the role itself, it nee
 the new key; with the old one, if it is not lost, clients are served at every
 moment.`,
 			"repo-tool key rotate --repo repo --role timestamp --key 3fa9 --public timestamp-2.pub --keys /media/usb1 --keys /media/usb2 --keys online-keys"),
-		Flags: slices.Concat([]cli.Flag{repoFlag(), roleFlag(), keyFlag("remove"), publicFlag("add"), thresholdFlag()}, keysFlags()),
+		Flags: slices.Concat([]cli.Flag{repoFlag(), roleFlag(), keyFlag("remove"), publicFlag("add"), thresholdFlag()}, lockingFlags()),
 		Action: func(c *cli.Context) error {
 			return runKeyChange(c, "key", "public")
 		},

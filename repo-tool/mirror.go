@@ -29,6 +29,7 @@ When it starts an empty destination without --root, it trusts the source.`,
 			&cli.StringFlag{Name: "from", Usage: "the `PLACE` to copy: a folder, a bucket, or the address of a web server"},
 			&cli.StringFlag{Name: "to", Usage: "the `PLACE` to copy to: a folder or a bucket"},
 			&cli.BoolFlag{Name: "full", Usage: "look at every file at the destination, not only at what is new: mends one that has lost files"},
+			waitFlag(),
 		}, sourceFlags()...),
 		Action: runMirror,
 	}
@@ -77,7 +78,7 @@ func runMirror(c *cli.Context) error {
 	}
 	bars := &bars{}
 	opts.Progress = bars.progress(v, "mirror")
-	result, err := repository.Mirror(c.Context, from, to, opts)
+	result, err := whenFree(c, func() (*repository.Mirrored, error) { return repository.Mirror(c.Context, from, to, opts) })
 	bars.close()
 	if err != nil {
 		return err

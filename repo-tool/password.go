@@ -147,10 +147,10 @@ func openSigningKeys(c *cli.Context) (*signingKeys, error) {
 }
 
 // signWith runs do, which locks the repository and signs with the keys, as often as it
-// takes to ask for their passwords in between.
+// takes to ask for their passwords in between, and to wait as --wait says.
 func signWith[T any](c *cli.Context, keys *signingKeys, do func() (T, error)) (T, error) {
 	for {
-		result, err := do()
+		result, err := whenFree(c, do)
 		if !errors.Is(err, repository.ErrAskFirst) {
 			return result, err
 		}

@@ -33,7 +33,7 @@ from release to release.`,
 			&cli.StringFlag{Name: "from", Usage: "the channel `C` that points to the release"},
 			&cli.StringFlag{Name: "to", Usage: "the channel `C` to point to it"},
 			archFlag("only for the architecture `A`; else for all that there are"),
-		}, slices.Concat(pointingFlags(), keysFlags())...),
+		}, slices.Concat(pointingFlags(), lockingFlags())...),
 		Action: runPromote,
 	}
 }

@@ -19,7 +19,9 @@ func pruneCommand() *cli.Command {
 through, or was pointing to lately (--keep), and that are not new. Then removes
 files that nothing names any more, when the grace period is over: nodes that
 have refreshed before can download to the end. Versions of root.json are never
-removed. It can be interrupted, and can run while somebody publishes.`,
+removed. It can be interrupted. Like whatever changes a repository, it is refused
+(repository-locked) while another command works on the folder, unless --wait lets
+it wait for that.`,
 			"repo-tool prune --repo repo --keys online-keys --dry-run",
 			"repo-tool prune --repo repo --keys online-keys --keep 5 --grace 336h",
 			"repo-tool prune --repo /srv/mirror --files-only"),
@@ -29,7 +31,7 @@ removed. It can be interrupted, and can run while somebody publishes.`,
 			&cli.DurationFlag{Name: "grace", Value: repository.DefaultGrace, Usage: "keep for `DURATION` what nothing names any more, and what is new"},
 			&cli.BoolFlag{Name: "files-only", Usage: "leave the signed metadata as it is: needs no keys; for mirrors"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would go, and change nothing: needs no keys"},
-		}, keysFlags()...),
+		}, lockingFlags()...),
 		Action: runPrune,
 	}
 }

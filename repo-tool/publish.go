@@ -37,7 +37,7 @@ not have yet. What that comes to for nodes on the channel's last releases is sho
 		Flags: append([]cli.Flag{
 			repoFlag(),
 			&cli.StringFlag{Name: "channel", Value: defaultChannel, Usage: "point the channel `C` to the release; \"\" for none"},
-		}, slices.Concat(releaseFlags(), pointingFlags(), keysFlags())...),
+		}, slices.Concat(releaseFlags(), pointingFlags(), lockingFlags())...),
 		Action: runPublish,
 	}
 }

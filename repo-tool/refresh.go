@@ -22,12 +22,12 @@ and reported where they are due and not.
 
 A change of keys that was cut short after its root was published is completed,
 where the new keys are at hand.`,
-			"repo-tool refresh --repo repo --keys online-keys --password-file pw",
+			"repo-tool refresh --repo repo --keys online-keys --password-file pw --wait 5m",
 			"repo-tool refresh --repo repo --keys online-keys --keys /media/usb/root-1 --keys /media/usb/root-2"),
 		Flags: append([]cli.Flag{
 			repoFlag(),
 			&cli.BoolFlag{Name: "all", Usage: "sign all roles whose keys are at hand, due or not"},
-		}, keysFlags()...),
+		}, lockingFlags()...),
 		Action: runRefresh,
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // TestReleasing runs the blocks of docs/releasing.md, one after the other, in a
-// folder with a kernel, an initramfs, notes and a password.
+// folder with a kernel, an initramfs and notes.
 func TestReleasing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("encrypted keys take their time; run without -short")
@@ -30,7 +30,7 @@ func TestReleasing(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"vmlinuz": "kernel", "initrd.img": "initramfs", "notes.md": "Notes.", "password": "correct horse\n",
+		"vmlinuz": "kernel", "initrd.img": "initramfs", "notes.md": "Notes.",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -26,7 +26,7 @@ Should it be cut short, run it again. An event made with root propose --new make
 the repository.`,
 			"repo-tool root publish event.json --repo repo --keys online-keys",
 			"repo-tool root publish event.json --repo repo --keys new-keys --keys old-keys"),
-		Flags:  append([]cli.Flag{repoFlag()}, keysFlags()...),
+		Flags:  append([]cli.Flag{repoFlag()}, lockingFlags()...),
 		Action: runRootPublish,
 	}
 }

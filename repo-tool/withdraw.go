@@ -23,7 +23,7 @@ the channel does not go back to it later by itself.`,
 			archFlag("only for the architecture `A`; else for all that there are"),
 			&cli.StringFlag{Name: "back-to", Usage: "go back to version `V`; else to what the channel pointed to before"},
 			&cli.BoolFlag{Name: "leave-empty", Usage: "where there is nothing to go back to, point the channel to nothing: nodes keep what they run"},
-		}, keysFlags()...),
+		}, lockingFlags()...),
 		Action: runWithdraw,
 	}
 }
