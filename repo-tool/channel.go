@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -58,25 +56,6 @@ func runChannelShow(c *cli.Context) error {
 	return v.print(c, channel, func(w io.Writer) { showChannel(w, channel, v.now()) })
 }
 
-func showChannel(w io.Writer, channel *metadata.Channel, now time.Time) {
-	fmt.Fprintf(w, "channel %s\n", channel.Name)
-	for _, arch := range slices.Sorted(maps.Keys(channel.Releases)) {
-		ref := channel.Releases[arch]
-		fmt.Fprintf(w, "%s: %s  %s  %d%% of the nodes\n", arch, ref.Version, ref.SHA256.Short(), ref.Rollout.Percent(now))
-		rolloutText(w, &repository.ChannelChange{Now: *channel}, arch)
-		for _, past := range channel.Previous[arch] {
-			withdrawn := ""
-			if past.Withdrawn {
-				withdrawn = "  withdrawn"
-			}
-			fmt.Fprintf(w, "  before: %s  until %s%s\n", past.Version, past.Until.Format(time.RFC3339), withdrawn)
-		}
-	}
-	if m := channel.Maintenance; m != nil {
-		fmt.Fprintf(w, "maintenance: %s\n", maintenanceText(m))
-	}
-}
-
 func maintenanceText(m *metadata.Maintenance) string {
 	days, zone := "every day", "in each node's time"
 	if len(m.Days) > 0 {
@@ -85,7 +64,7 @@ func maintenanceText(m *metadata.Maintenance) string {
 	if m.UTC {
 		zone = "UTC"
 	}
-	return fmt.Sprintf("%s from %s %s, for %s", days, m.Start, zone, time.Duration(m.Duration)*time.Second)
+	return fmt.Sprintf("%s from %s %s, for %s", days, m.Start, zone, durationText(time.Duration(m.Duration)*time.Second))
 }
 
 func channelRolloutCommand() *cli.Command {
@@ -102,7 +81,7 @@ func channelRolloutCommand() *cli.Command {
 			archFlag("only for the architecture `A`; else for all that there are"),
 			&cli.BoolFlag{Name: "pause", Usage: "no more nodes than may have it now"},
 			&cli.BoolFlag{Name: "finish", Usage: "all nodes, from now on"},
-			&cli.StringFlag{Name: "waves", Usage: "start anew, in `WAVES` such as 5%,50%@24h,100%@72h"},
+			&cli.StringFlag{Name: "waves", Usage: "start anew, in `WAVES` such as 5%,50%@24h,100%@72h; 0% holds it back"},
 		}, lockingFlags()...),
 		Action: runChannelRollout,
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -51,7 +50,7 @@ func pointingFlags() []cli.Flag {
 }
 
 func rolloutFlag() cli.Flag {
-	return &cli.StringFlag{Name: "rollout", Usage: "give it to more and more nodes, in `WAVES` such as 5%,50%@24h,100%@72h"}
+	return &cli.StringFlag{Name: "rollout", Usage: "give it to more and more nodes, in `WAVES` such as 5%,50%@24h,100%@72h; 0% holds it back"}
 }
 
 func pointingOf(c *cli.Context) (repository.Pointing, error) {
@@ -64,12 +63,13 @@ func pointingOf(c *cli.Context) (repository.Pointing, error) {
 	}, err
 }
 
-// parseWaves parses PERCENT%[@DURATION],...; "" is no waves.
+// parseWaves parses PERCENT%[@DURATION],...; "" is no waves. What begins with 0% is
+// held back from everybody, until the next wave if there is one.
 func parseWaves(s string) ([]metadata.Wave, error) {
 	if s == "" {
 		return nil, nil
 	}
-	var waves []metadata.Wave
+	waves := []metadata.Wave{}
 	for part := range strings.SplitSeq(s, ",") {
 		percent, after, timed := strings.Cut(strings.TrimSpace(part), "@")
 		number, ok := strings.CutSuffix(percent, "%")
@@ -80,6 +80,9 @@ func parseWaves(s string) ([]metadata.Wave, error) {
 		}
 		if !ok || err != nil || wait%time.Second != 0 {
 			return nil, console.Usagef("rollout %q: write waves as PERCENT%%@DURATION, such as 5%%,50%%@24h,100%%@72h", part)
+		}
+		if n == 0 && wait == 0 && len(waves) == 0 {
+			continue // before the first wave it is nobody
 		}
 		waves = append(waves, metadata.Wave{After: int64(wait / time.Second), Percent: n})
 	}
@@ -120,52 +123,4 @@ func changeChannel(c *cli.Context, do func(*repository.Repository, repository.Si
 		return err
 	}
 	return v.print(c, result, func(w io.Writer) { channelText(w, result) })
-}
-
-func channelText(w io.Writer, r *repository.ChannelChange) {
-	if !r.Changed {
-		fmt.Fprintf(w, "nothing to do: channel %s is like that already\n", r.Channel)
-		return
-	}
-	for _, p := range r.Pointers {
-		switch {
-		case p.To == "" && p.From == "":
-			continue
-		case p.To == "":
-			fmt.Fprintf(w, "channel %s (%s): %s is taken back; it points to nothing\n", r.Channel, p.Arch, p.From)
-		case p.From == p.To:
-			fmt.Fprintf(w, "channel %s (%s): points to %s as before\n", r.Channel, p.Arch, p.To)
-		case p.From == "":
-			fmt.Fprintf(w, "channel %s (%s): points to %s\n", r.Channel, p.Arch, p.To)
-		default:
-			fmt.Fprintf(w, "channel %s (%s): %s, was %s\n", r.Channel, p.Arch, p.To, p.From)
-		}
-		rolloutText(w, r, p.Arch)
-	}
-}
-
-// rolloutText shows what keeps nodes from a channel's release.
-func rolloutText(w io.Writer, r *repository.ChannelChange, arch string) {
-	ref := r.Now.Releases[arch]
-	if ref.Minimum != "" {
-		fmt.Fprintf(w, "  nodes below %s go through:", ref.Minimum)
-		for _, step := range r.Now.Steps[arch] {
-			fmt.Fprintf(w, " %s", step.Version)
-		}
-		fmt.Fprintln(w)
-	}
-	if ref.Rollout == nil {
-		return
-	}
-	fmt.Fprintf(w, "  rollout from %s:", ref.Rollout.Start.Format(time.RFC3339))
-	if len(ref.Rollout.Waves) == 0 {
-		fmt.Fprint(w, " nobody")
-	}
-	for i, wave := range ref.Rollout.Waves {
-		if i > 0 {
-			fmt.Fprint(w, ",")
-		}
-		fmt.Fprintf(w, " %d%% after %s", wave.Percent, time.Duration(wave.After)*time.Second)
-	}
-	fmt.Fprintln(w)
 }

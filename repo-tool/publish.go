@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tufboot/internal/console"
+	"tufboot/metadata"
 	"tufboot/metadata/repository"
 )
 
@@ -58,6 +59,9 @@ func releaseFlags() []cli.Flag {
 // releaseOf returns the release that releaseFlags describe.
 func releaseOf(c *cli.Context) (repository.PublishOptions, error) {
 	if err := require(c, "version", "kernel", "initramfs"); err != nil {
+		return repository.PublishOptions{}, err
+	}
+	if err := checkArch(c); err != nil {
 		return repository.PublishOptions{}, err
 	}
 	opts := repository.PublishOptions{
@@ -115,7 +119,12 @@ func runPublish(c *cli.Context) error {
 		v.logger.Warn("a node fetches nearly all of the initramfs anew: either all of it has changed, or it is compressed as one stream, in which a small change alters all that follows; \"repo-tool repack\" packs it so that what stayed the same is found again",
 			"from", d.Version, "fetched", d.Initramfs, "of", result.Release.Initramfs.Length)
 	}
-	return v.print(c, result, func(w io.Writer) { publishText(w, result) })
+	return v.print(c, result, func(w io.Writer) {
+		publishText(w, result)
+		if result.Changed && opts.Rollout != nil {
+			stopText(w, &metadata.Rollout{Start: v.now(), Waves: opts.Rollout}, v.now())
+		}
+	})
 }
 
 func publishText(w io.Writer, p *repository.Published) {
@@ -123,7 +132,14 @@ func publishText(w io.Writer, p *repository.Published) {
 		fmt.Fprintf(w, "nothing to do: release %s (%s) is published\n", p.Release.Version, p.Release.Arch)
 		return
 	}
-	fmt.Fprintf(w, "published release %s (%s), %d bytes, identity %s\n", p.Release.Version, p.Release.Arch, p.Release.Size(), p.ID.Short())
+	if p.Added {
+		fmt.Fprintf(w, "published release %s (%s), %d bytes, identity %s\n", p.Release.Version, p.Release.Arch, p.Release.Size(), p.ID.Short())
+	} else {
+		fmt.Fprintf(w, "release %s (%s) was published before, identity %s\n", p.Release.Version, p.Release.Arch, p.ID.Short())
+	}
+	if p.NewChannel {
+		fmt.Fprint(w, "new ")
+	}
 	if p.Channel != "" {
 		fmt.Fprintf(w, "channel %s points to it\n", p.Channel)
 	}

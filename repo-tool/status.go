@@ -128,9 +128,13 @@ func nextSteps(s *repository.Status) []string {
 		if role.State == repository.StateOK {
 			continue
 		}
-		keys := "the " + role.Role + " key"
+		name := role.Role
+		if name == repository.Channels || name == repository.Releases {
+			name += " (publish)" // init's name of their keys
+		}
+		keys := "the " + name + " key"
 		if role.Threshold > 1 {
-			keys = fmt.Sprintf("%d of the %d %s keys", role.Threshold, len(role.Keys), role.Role)
+			keys = fmt.Sprintf("%d of the %d %s keys", role.Threshold, len(role.Keys), name)
 		}
 		verb, command := "expires", "refresh"
 		switch {

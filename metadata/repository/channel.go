@@ -13,7 +13,7 @@ import (
 // to it.
 type Pointing struct {
 	// Rollout gives it to more and more of the nodes from now on; nil: to all at
-	// once.
+	// once; empty: to nobody yet.
 	Rollout []metadata.Wave
 	// Minimum is the lowest version that may be updated to it directly; "": any.
 	Minimum string
@@ -56,7 +56,7 @@ func samePointing(channel *metadata.Channel, old metadata.ReleaseRef, p Pointing
 	if old.Rollout != nil {
 		waves = old.Rollout.Waves
 	}
-	if p.Rollout != nil && !slices.Equal(p.Rollout, waves) || p.Minimum != "" && p.Minimum != old.Minimum {
+	if p.Rollout != nil && (old.Rollout == nil || !slices.Equal(p.Rollout, waves)) || p.Minimum != "" && p.Minimum != old.Minimum {
 		return refuse(ReasonChannelMoved, "steer its rollout with: channel rollout; another minimum needs another release",
 			"channel %s points to %s already, with another rollout or minimum", channel.Name, old.Version)
 	}
@@ -259,10 +259,12 @@ func (r *Repository) Channel(ctx context.Context, name string) (*metadata.Channe
 // ChannelChange is what a command did to a channel.
 type ChannelChange struct {
 	Channel  string           `json:"channel"`
-	Changed  bool             `json:"changed"` // false: it was like that already
+	Changed  bool             `json:"changed"`       // false: it was like that already
+	New      bool             `json:"new,omitempty"` // there was no such channel before
 	Pointers []ArchPointer    `json:"pointers"`
 	At       time.Time        `json:"at"`
 	Versions Versions         `json:"versions"`
+	Was      metadata.Channel `json:"-"`
 	Now      metadata.Channel `json:"-"`
 }
 
@@ -292,7 +294,15 @@ func (r *Repository) changeChannel(ctx context.Context, name string, keys Signer
 	if err != nil {
 		return nil, invalid("%s: %w", metadata.ChannelTarget(name), err)
 	}
-	result := &ChannelChange{Channel: name, At: r.clock(), Pointers: []ArchPointer{}}
+	was, err := metadata.ParseChannel(before)
+	if err != nil {
+		return nil, invalid("%s: %w", metadata.ChannelTarget(name), err)
+	}
+	_, known, err := e.Target(ctx, metadata.ChannelTarget(name))
+	if err != nil {
+		return nil, err
+	}
+	result := &ChannelChange{Channel: name, New: !known, At: r.clock(), Pointers: []ArchPointer{}, Was: *was}
 	old := make(map[string]string)
 	for arch, ref := range channel.Releases {
 		old[arch] = ref.Version

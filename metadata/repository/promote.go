@@ -189,13 +189,13 @@ type RolloutOptions struct {
 	Arch    string // "": all architectures
 	Pause   bool   // no more nodes than have it now
 	Finish  bool   // all nodes from now on
-	Waves   []metadata.Wave
+	Waves   []metadata.Wave // empty, and not nil: to nobody
 	Keys    Signers
 }
 
 // Rollout pauses, finishes or plans anew the rollout of what a channel points to.
 func (r *Repository) Rollout(ctx context.Context, opts RolloutOptions) (*ChannelChange, error) {
-	if !opts.Pause && !opts.Finish && len(opts.Waves) == 0 {
+	if !opts.Pause && !opts.Finish && opts.Waves == nil {
 		return nil, badValue(fmt.Errorf("rollout of channel %s: no waves: %w", opts.Channel, metadata.ErrFormat))
 	}
 	return r.changeChannel(ctx, opts.Channel, opts.Keys, func(e *Edit, c *metadata.Channel) error {

@@ -32,6 +32,9 @@ type Published struct {
 	ID      metadata.ID       `json:"id"`
 	Channel string            `json:"channel,omitempty"`
 	Changed bool              `json:"changed"` // false: all was there already
+	Added   bool              `json:"added"`   // false: the release was published before
+	// NewChannel says that there was no such channel before.
+	NewChannel bool `json:"new_channel,omitempty"`
 	// Deltas is what nodes on the channel's last releases download, the most
 	// recent release first.
 	Deltas   []Delta  `json:"deltas,omitempty"`
@@ -60,8 +63,13 @@ func (r *Repository) Publish(ctx context.Context, opts PublishOptions) (*Publish
 	if err != nil {
 		return nil, err
 	}
-	result := &Published{Release: release, ID: id, Channel: opts.Channel}
+	result := &Published{Release: release, ID: id, Channel: opts.Channel, Added: added}
 	if opts.Channel != "" {
+		_, known, err := e.Target(ctx, metadata.ChannelTarget(opts.Channel))
+		if err != nil {
+			return nil, err
+		}
+		result.NewChannel = !known
 		channel, err := e.pointChannel(ctx, opts, id, added)
 		if err != nil {
 			return nil, err
