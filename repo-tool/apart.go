@@ -24,19 +24,28 @@ func checkApart(repo, keys string) error {
 	return nil
 }
 
-// within reports whether a path is the folder at place, or lies in it. A bucket
-// has nothing in it that is a path.
-func within(path, place string) (bool, error) {
-	if scheme, rest, isURL := strings.Cut(place, "://"); isURL && scheme != "file" {
-		return false, nil
-	} else if isURL {
-		u, err := url.Parse("file://" + rest)
-		if err != nil {
-			return false, nil // opening it says what is wrong with it
+// checkOutput refuses to copy a repository into itself, or over a folder that it
+// lies in.
+func checkOutput(flag, output, from string) error {
+	for _, pair := range [][2]string{{output, from}, {from, output}} {
+		if inside, err := within(pair[0], pair[1]); err != nil {
+			return err
+		} else if inside {
+			return console.Usagef("--%s %s and the repository %s lie in each other: name a place apart from it", flag, output, from)
 		}
-		place = u.Path
 	}
-	dir, err := realPath(place)
+	return nil
+}
+
+// within reports whether a place is the folder at another one, or lies in it. A
+// bucket has nothing in it that is a path.
+func within(place, other string) (bool, error) {
+	path, isPath := localPath(place)
+	dir, isDir := localPath(other)
+	if !isPath || !isDir {
+		return false, nil
+	}
+	dir, err := realPath(dir)
 	if err != nil {
 		return false, err
 	}
@@ -45,6 +54,19 @@ func within(path, place string) (bool, error) {
 	}
 	relative, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(relative), nil
+}
+
+// localPath returns the path that a place is; false where it is none.
+func localPath(place string) (string, bool) {
+	scheme, rest, isURL := strings.Cut(place, "://")
+	if !isURL {
+		return place, true
+	}
+	u, err := url.Parse("file://" + rest) // opening it says what is wrong with it
+	if err != nil || scheme != "file" {
+		return "", false
+	}
+	return u.Path, true
 }
 
 // realPath returns the absolute path without symbolic links, of which the last

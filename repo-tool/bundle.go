@@ -65,6 +65,11 @@ func runBundle(c *cli.Context) error {
 	opts.Try = func(ctx context.Context, at storage.Reader, b *repository.Bundled) error {
 		return tryBundle(ctx, at, b, opts)
 	}
+	if place := c.String("output"); place != "-" {
+		if err := checkOutput("output", place, c.String("repo")); err != nil {
+			return err
+		}
+	}
 	bars := &bars{}
 	opts.Progress = bars.progress(v, "bundle")
 	result, stdout, err := writeBundle(c, from, c.String("output"), opts)

@@ -76,6 +76,16 @@ func runMirror(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOutput("to", c.String("to"), c.String("from")); err != nil {
+		return err
+	}
+	if bundle, err := repository.ReadBundled(c.Context, from); err == nil && bundle != nil {
+		return &repository.RefusedError{
+			Reason: repository.ReasonBundle,
+			Advice: "copy its files as they are, or mirror the repository that it was made from",
+			Err:    fmt.Errorf("%s is a bundle: it holds what the nodes of channel %s need, and no more", from, bundle.Channel),
+		}
+	}
 	bars := &bars{}
 	opts.Progress = bars.progress(v, "mirror")
 	result, err := whenFree(c, func() (*repository.Mirrored, error) { return repository.Mirror(c.Context, from, to, opts) })
