@@ -230,28 +230,34 @@ func openRepo(c *cli.Context, v common) (*repository.Repository, error) {
 		return nil, err
 	}
 	opts := v.options()
-	if opts.Pinned, err = pinnedRoots(c.StringSlice("keys")); err != nil {
+	if opts.Pinned, opts.Remember, err = pinnedRoots(c.StringSlice("keys")); err != nil {
 		return nil, err
 	}
 	return repository.Open(c.Context, store, opts)
 }
 
-// pinnedFile lies beside keys and says which repository they are for.
-const pinnedFile = "root.json"
+// Files beside keys: pinnedFile says which repository they are for, and
+// rememberFile which state of it was published with them last.
+const (
+	pinnedFile   = "root.json"
+	rememberFile = "published.json"
+)
 
-// pinnedRoots returns the roots in the folders of keys.
-func pinnedRoots(dirs []string) ([][]byte, error) {
-	var roots [][]byte
+// pinnedRoots returns the roots in the folders of keys, and the files that remember
+// what was published.
+func pinnedRoots(dirs []string) (roots [][]byte, remember []string, err error) {
+	const maxRoot = 16 << 20
 	for _, dir := range dirs {
-		data, err := storage.ReadLocal(filepath.Join(dir, pinnedFile), 16<<20)
+		data, err := storage.ReadLocal(filepath.Join(dir, pinnedFile), maxRoot)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return nil, fmt.Errorf("the root that the keys belong to: %w", err)
+			return nil, nil, fmt.Errorf("the root that the keys belong to: %w", err)
 		}
 		roots = append(roots, data)
+		remember = append(remember, filepath.Join(dir, rememberFile))
 	}
-	return roots, nil
+	return roots, remember, nil
 }
 
 // keysFlags are the flags of commands that sign.

@@ -30,6 +30,7 @@ type file struct {
 // refused with ReasonConflict.
 func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 	if len(e.changed) == 0 {
+		e.repo.memorize(e.state.marker())
 		return e.state.versions(), e.mark(ctx)
 	}
 	if err := e.grow(ctx); err != nil {
@@ -54,6 +55,7 @@ func (e *Edit) Commit(ctx context.Context, keys Signers) (Versions, error) {
 		}
 		e.repo.logger.Info("wrote", "file", f.name)
 	}
+	e.repo.memorize(e.state.marker())
 	if err := e.mark(ctx); err != nil {
 		// It is published all the same, and the next command writes it down.
 		e.repo.logger.Warn("what is published now is not written down; until the next command, an older timestamp that is put back would not be noticed", "cause", err)

@@ -33,7 +33,7 @@
 //  4. N.root.json, if it changed: readers see it at once, and it must verify
 //     what timestamp.json names before and after step 5;
 //  5. timestamp.json: from here readers see the new state, all of it;
-//  6. .tufboot/published, which says so.
+//  6. .tufboot/published, which says so, and [Options].Remember with it.
 //
 // Before step 2 all is signed, and tried by [Options].Rehearse. Where there is no
 // lock, of two publishers the one is told that finds a number taken in step 3 or 4,

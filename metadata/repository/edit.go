@@ -65,7 +65,7 @@ func (r *Repository) read(ctx context.Context) (*state, earlier, error) {
 	if err != nil {
 		return nil, earlier{}, err
 	}
-	was, err := readBefore(ctx, r.store)
+	was, err := r.before(ctx)
 	if err != nil {
 		return nil, earlier{}, err
 	}
@@ -73,7 +73,13 @@ func (r *Repository) read(ctx context.Context) (*state, earlier, error) {
 	if err != nil {
 		return nil, earlier{}, err
 	}
-	return st, was, was.check(ctx, st)
+	if err := was.check(ctx, st); err != nil {
+		return nil, earlier{}, err
+	}
+	if name := was.unnamed(ctx, st); name != "" {
+		r.logger.Warn("timestamp.json does not name this file: "+whyUnnamed, "file", name)
+	}
+	return st, was, nil
 }
 
 func (r *Repository) newEdit(st *state, unlock func()) *Edit {

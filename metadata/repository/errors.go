@@ -81,12 +81,16 @@ func (e *ValueError) ReasonCode() string { return "usage" }
 // its signatures or hashes say.
 type InvalidError struct {
 	Reason string // such as ReasonBadRepository or "metadata-expired"
+	Advice string // what the operator can do, a sentence, or ""
 	Err    error
 }
 
 func invalid(format string, args ...any) error {
 	return &InvalidError{Reason: ReasonBadRepository, Err: fmt.Errorf(format, args...)}
 }
+
+// Hint returns e.Advice.
+func (e *InvalidError) Hint() string { return e.Advice }
 
 func (e *InvalidError) Error() string { return e.Err.Error() }
 func (e *InvalidError) Unwrap() error { return e.Err }

@@ -61,7 +61,7 @@ func (r *Repository) startFinish(ctx context.Context) (*Edit, *tuf.Metadata[tuf.
 	if err != nil {
 		return nil, nil, err
 	}
-	was, err := readBefore(ctx, r.store)
+	was, err := r.before(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

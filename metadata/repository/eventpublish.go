@@ -93,7 +93,7 @@ func (r *Repository) startPublication(ctx context.Context, ev *Event) (*Edit, er
 	if err != nil {
 		return nil, err
 	}
-	was, err := readBefore(ctx, r.store)
+	was, err := r.before(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func readMarker(ctx context.Context, from storage.Reader) (m marker, info storag
 	data, info, err := storage.ReadFile(ctx, from, publishedFile, maxTimestamp)
 	if errors.Is(err, fs.ErrNotExist) {
 		return marker{}, storage.Info{}, nil
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, storage.ErrTooLarge) && !errors.Is(err, storage.ErrNotRegular) {
 		return marker{}, info, err
 	}
 	if err := json.Unmarshal(data, &m); err != nil || m.Timestamp < 1 {
@@ -57,6 +57,8 @@ type earlier struct {
 	marker marker
 	info   storage.Info // of the marker's file
 	states []int64      // timestamp versions in the history, the newest first
+	// remembered is what is known outside the repository.
+	remembered []remembered
 }
 
 func readBefore(ctx context.Context, from Listable) (b earlier, err error) {
@@ -69,19 +71,13 @@ func readBefore(ctx context.Context, from Listable) (b earlier, err error) {
 // check refuses a state that is older than what was published once.
 func (b earlier) check(ctx context.Context, st *state) error {
 	now := st.marker()
-	restore := func(version int64) string {
-		return fmt.Sprintf("restore timestamp.json of version %d from the newest copy or a mirror; if the newer state is lost for good, remove %s", version, publishedFile)
+	if err := b.marker.check(now, publishedFile); err != nil {
+		return err
 	}
-	switch was := b.marker; {
-	case was.Timestamp > now.Timestamp:
-		return refuse(ReasonRegression, restore(was.Timestamp),
-			"timestamp version %d is published, and version %d was before: an older copy was put back", now.Timestamp, was.Timestamp)
-	case was.Root > now.Root:
-		return refuse(ReasonRegression, fmt.Sprintf("restore %s from the newest copy or a mirror; if it is lost for good, remove %s", versionedFile(Root, was.Root), publishedFile),
-			"root version %d is published, and version %d was before: an older copy was put back", now.Root, was.Root)
-	case was.Timestamp == now.Timestamp && was.SHA256 != now.SHA256:
-		return refuse(ReasonRegression, restore(was.Timestamp),
-			"timestamp version %d is published with other bytes than before", now.Timestamp)
+	for _, m := range b.remembered {
+		if err := m.marker.check(now, m.path); err != nil {
+			return err
+		}
 	}
 	if len(b.states) == 0 || b.states[0] <= now.Timestamp {
 		return nil
@@ -96,8 +92,28 @@ func (b earlier) check(ctx context.Context, st *state) error {
 	if err != nil || was <= now.Timestamp {
 		return err
 	}
-	return refuse(ReasonRegression, restore(was)+fmt.Sprintf(" and the files in %s with higher numbers than %d", historyDir, now.Timestamp),
+	return refuse(ReasonRegression, restoreTimestamp(was, publishedFile)+fmt.Sprintf(" and the files in %s with higher numbers than %d", historyDir, now.Timestamp),
 		"timestamp version %d is published, and version %d was before: the metadata was restored from an older copy", now.Timestamp, was)
+}
+
+// check refuses a state that is older than m, which a file says.
+func (m marker) check(now marker, file string) error {
+	switch {
+	case m.Timestamp > now.Timestamp:
+		return refuse(ReasonRegression, restoreTimestamp(m.Timestamp, file),
+			"timestamp version %d is published, and version %d was before: an older copy was put back", now.Timestamp, m.Timestamp)
+	case m.Root > now.Root:
+		return refuse(ReasonRegression, fmt.Sprintf("restore %s from the newest copy or a mirror; if it is lost for good, remove %s", versionedFile(Root, m.Root), file),
+			"root version %d is published, and version %d was before: an older copy was put back", now.Root, m.Root)
+	case m.Timestamp == now.Timestamp && m.SHA256 != now.SHA256:
+		return refuse(ReasonRegression, restoreTimestamp(m.Timestamp, file),
+			"timestamp version %d is published with other bytes than before", now.Timestamp)
+	}
+	return nil
+}
+
+func restoreTimestamp(version int64, file string) string {
+	return fmt.Sprintf("restore timestamp.json of version %d from the newest copy or a mirror; if the newer state is lost for good, remove %s", version, file)
 }
 
 // mark writes down what is published now, where that is not written yet. It is

@@ -22,6 +22,11 @@ type Options struct {
 	// whoever can replace the whole repository by one of his own could have that
 	// signed with our keys.
 	Pinned [][]byte
+	// Remember are files outside the repository, beside the keys, in which it is
+	// written down what was published last: whoever can replace the whole repository
+	// could have an older state of it signed again. One that cannot be written is no
+	// error, and remembers nothing.
+	Remember []string
 	// Rehearse, unless nil, tries what a command is about to publish, as clients
 	// will see it; an error stops the command before readers see anything.
 	Rehearse Rehearsal
@@ -35,6 +40,7 @@ type Repository struct {
 	logger   *slog.Logger
 	rehearse Rehearsal
 	pinned   [][]byte
+	remember []string
 }
 
 // Open returns the repository in a store, after checking that there is one. What
@@ -50,7 +56,7 @@ func Open(ctx context.Context, store storage.Store, opts Options) (*Repository, 
 }
 
 func newRepository(store storage.Store, opts Options) *Repository {
-	r := &Repository{store: store, now: opts.Now, logger: opts.Logger, rehearse: opts.Rehearse, pinned: opts.Pinned}
+	r := &Repository{store: store, now: opts.Now, logger: opts.Logger, rehearse: opts.Rehearse, pinned: opts.Pinned, remember: opts.Remember}
 	if r.now == nil {
 		r.now = time.Now
 	}

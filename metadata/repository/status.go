@@ -96,7 +96,8 @@ type Status struct {
 	// Older says why what is published is older than it was, as the commands that
 	// sign refuse it; nil if it is not, or if the place has no list of its files.
 	Older    *RefusedError `json:"-"`
-	Warnings []Warning     `json:"warnings"`
+	unnamed  string
+	Warnings []Warning `json:"warnings"`
 }
 
 // StatusOptions say how to judge.
@@ -145,6 +146,7 @@ func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_
 	}
 	if listable {
 		status.History = was.status()
+		status.unnamed = was.unnamed(ctx, st)
 		err := was.check(ctx, st)
 		if errors.As(err, &status.Older) {
 			status.State = StateOlder

@@ -104,7 +104,7 @@ func TestHistoryWarnings(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, storage.WorkDir)); err != nil {
 		t.Fatal(err)
 	}
-	want(WarnHistoryGap + " timestamp")
+	want(WarnUnnamed+" snapshot", WarnHistoryGap+" timestamp")
 }
 
 // during is a store in which something happens while timestamp.json is read.

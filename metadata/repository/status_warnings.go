@@ -21,6 +21,7 @@ const (
 	WarnChannel       = "channel-unreadable"    // nodes of that channel cannot update
 	WarnHistoryNewer  = "history-newer"         // nodes hold a newer state than is published
 	WarnHistoryGap    = "history-gap"           // states that the regression check cannot try
+	WarnUnnamed       = "snapshot-not-named"    // a newer one is there: perhaps an older state was put back
 )
 
 // Warning is something that works today and will not for ever, or not against
@@ -183,6 +184,9 @@ func (s *Status) warnHistory(add addWarning) {
 		if role.Role == Timestamp {
 			published = role.Version
 		}
+	}
+	if s.unnamed != "" {
+		add(WarnUnnamed, Snapshot, "timestamp.json does not name %s: %s", s.unnamed, whyUnnamed)
 	}
 	// A change of keys may publish a second timestamp at once, which is no state
 	// of its own.

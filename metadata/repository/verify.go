@@ -45,7 +45,8 @@ type Verified struct {
 // roots, loads timestamp, snapshot and targets at the time of the clock, and
 // finds every target through the delegations; then every target's length and
 // SHA-256 is checked, and that channels and manifests lead to targets that are
-// there. Errors are [InvalidError], or those of the store.
+// there. Where the place has a list of its files, what is published must not be
+// older than it once was. Errors are [InvalidError], or those of the store.
 func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Verified, error) {
 	v := &verifier{from: from, now: opts.Now, progress: opts.Progress, metadataOnly: opts.MetadataOnly}
 	if v.now == nil {
@@ -58,6 +59,9 @@ func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Veri
 			return nil, err
 		}
 	}
+	if err := checkNotOlder(ctx, from); err != nil {
+		return nil, err
+	}
 	if err := v.refresh(ctx, root); err != nil {
 		return nil, err
 	}
@@ -65,6 +69,27 @@ func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Veri
 		return nil, err
 	}
 	return v.checkReleases(ctx)
+}
+
+// checkNotOlder finds what a new client cannot: that an older state was put back.
+func checkNotOlder(ctx context.Context, from storage.Reader) error {
+	list, ok := from.(Listable)
+	if !ok {
+		return nil
+	}
+	was, err := readBefore(ctx, list) // before what is published, which may become newer meanwhile
+	if err == nil {
+		st, loadErr := load(ctx, from)
+		if loadErr != nil {
+			return nil //nolint:nilerr // the client says what is wrong
+		}
+		err = was.check(ctx, st)
+	}
+	var refused *RefusedError
+	if errors.As(err, &refused) && refused.Reason == ReasonRegression {
+		return &InvalidError{Reason: "metadata-rollback", Advice: refused.Advice, Err: err}
+	}
+	return err
 }
 
 type verifier struct {
