@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -42,13 +43,13 @@ func newFaultySlot(t *testing.T) (image.Partition, *faultdisk.Disk) {
 func TestStreamToLyingDevice(t *testing.T) {
 	p, disk := newFaultySlot(t)
 	content := pattern("written once ", 4<<20)
-	var lies int
+	var lies atomic.Int64
 	for name, prepare := range map[string]func(*image.Stream){"direct": nil, "cached": image.WithoutDirect} {
-		lies = 0
+		lies.Store(0)
 		disk.OnWrite(func(_ int64, b []byte) error {
-			if i := bytes.Index(b, []byte("written once written once")); i >= 0 && lies == 0 {
+			if i := bytes.Index(b, []byte("written once written once")); i >= 0 && lies.Load() == 0 {
 				copy(b[i:], "written WRONG")
-				lies++
+				lies.Add(1)
 			}
 			return nil
 		})
@@ -56,7 +57,7 @@ func TestStreamToLyingDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lies == 0 {
+		if lies.Load() == 0 {
 			t.Fatal("the content did not come to the device")
 		}
 		if r, ok := readings["vmlinuz"]; !ok || r.SHA256 == sum(content) {
@@ -111,10 +112,10 @@ func TestStreamToFailingDevice(t *testing.T) {
 func TestStreamFromUnreadableDevice(t *testing.T) {
 	p, disk := newFaultySlot(t)
 	content := pattern("0123456789abcdef", 3<<20)
-	failed := false
+	var failed atomic.Bool
 	disk.OnRead(func(_ int64, b []byte) error {
 		if bytes.Contains(b, []byte("0123456789abcdef")) {
-			failed = true
+			failed.Store(true)
 			return syscall.EIO
 		}
 		return nil
@@ -123,8 +124,8 @@ func TestStreamFromUnreadableDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := readings["initramfs"]; ok || !failed {
-		t.Errorf("what cannot be read was read back (%t), or nobody tried (%t)", ok, !failed)
+	if _, ok := readings["initramfs"]; ok || !failed.Load() {
+		t.Errorf("what cannot be read was read back (%t), or nobody tried (%t)", ok, !failed.Load())
 	}
 	if _, err := readBack(p, "initramfs"); !errors.Is(err, syscall.EIO) {
 		t.Errorf("reading it later: %v, want EIO", err)

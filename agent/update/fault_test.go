@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"tufboot/agent/health"
@@ -61,16 +62,16 @@ func TestLyingDevice(t *testing.T) {
 			// In the first block and in the last one, which may be cut.
 			for _, at := range []int{0, (size - 1) &^ 4095} {
 				mark := payload("2", name, size)[at:][:min(4096, size-at)]
-				lied := false
+				var lied atomic.Bool
 				r.fault.OnWrite(func(_ int64, b []byte) error {
 					if i := bytes.Index(b, mark); i >= 0 {
 						b[i] ^= 1
-						lied = true
+						lied.Store(true)
 					}
 					return nil
 				})
 				_, err := r.node().Update(t.Context(), "")
-				if !lied {
+				if !lied.Load() {
 					t.Fatal("the bytes did not come to the device")
 				}
 				r.wantUnverified(err)

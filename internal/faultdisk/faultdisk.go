@@ -50,7 +50,7 @@ func Mount(path string, file *os.File) (*Disk, error) {
 	return d, nil
 }
 
-// OnWrite sets what is asked before each write. It may change b; a syscall.Errno
+// OnWrite sets what is asked, by another goroutine, before each write. It may change b; a syscall.Errno
 // fails the write. nil: writes pass.
 func (d *Disk) OnWrite(fn func(at int64, b []byte) error) {
 	d.mu.Lock()
@@ -58,7 +58,7 @@ func (d *Disk) OnWrite(fn func(at int64, b []byte) error) {
 	d.onWrite = fn
 }
 
-// OnRead sets what is asked after each read. It may change b; a syscall.Errno
+// OnRead sets what is asked, by another goroutine, after each read. It may change b; a syscall.Errno
 // fails the read. nil: reads pass.
 func (d *Disk) OnRead(fn func(at int64, b []byte) error) {
 	d.mu.Lock()
