@@ -43,7 +43,7 @@ type Published struct {
 
 // Publish adds a release and points the channel to it, in one step for
 // readers. The same release again is nothing to do, with chunk maps or without: it
-// stays what was published, and a file of it that is missing is put back. A version that is there with other content, or written
+// stays what was published, and a file of it that is missing or is not what was signed is put back. A version that is there with other content, or written
 // differently, is refused with ReasonVersionExists: nodes know releases by version,
 // and caches keep them. Publishing an old release again does not take
 // its channel back to it, unless Pointing.Back is set.

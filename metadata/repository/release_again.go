@@ -2,10 +2,8 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"tufboot/metadata"
 	"tufboot/metadata/storage"
@@ -14,7 +12,7 @@ import (
 // sameRelease returns the release that is published with the given manifest. It is
 // refused if it is another one. Which chunk maps a release has is no part of what it
 // is: one from before there were any is the same. Nothing is copied but files that
-// are missing (see [Repository.Prune], Publishing meanwhile).
+// are missing or are not what was signed (see [Repository.Prune], Publishing meanwhile).
 func (e *Edit) sameRelease(ctx context.Context, opts PublishOptions, manifest metadata.Artifact) (*metadata.Release, error) {
 	published, err := e.publishedRelease(ctx, opts, manifest)
 	if err != nil {
@@ -44,11 +42,11 @@ func (e *Edit) sameRelease(ctx context.Context, opts PublishOptions, manifest me
 		opts.Version, opts.Arch, other, metadata.ID(manifest.SHA256).Short())
 }
 
-// publishedRelease reads a manifest. Where the file is gone, and would be the same
-// again, it is put back.
+// publishedRelease reads a manifest. Where the file is gone or spoiled, and would be
+// the same again, it is put back.
 func (e *Edit) publishedRelease(ctx context.Context, opts PublishOptions, manifest metadata.Artifact) (*metadata.Release, error) {
 	data, err := e.ReadTarget(ctx, manifest.Target)
-	if errors.Is(err, fs.ErrNotExist) {
+	if isInvalid(err) {
 		return e.putBackManifest(ctx, opts, manifest, err)
 	} else if err != nil {
 		return nil, err
@@ -71,7 +69,7 @@ func (e *Edit) putBackManifest(ctx context.Context, opts PublishOptions, manifes
 			return nil, badValue(err)
 		}
 		if string(metadata.IdentityOf(data)) == manifest.SHA256 {
-			e.warnMissing(manifest.Target)
+			e.warnSpoiled(manifest.Target, missing)
 			_, err := restorer{e}.add(ctx, manifest.Target, storage.Bytes(data))
 			return release, err
 		}
@@ -79,28 +77,29 @@ func (e *Edit) putBackManifest(ctx context.Context, opts PublishOptions, manifes
 	return nil, missing
 }
 
-// putBack uploads the files of a published release again, if one is missing.
+// putBack uploads the files of a published release again, if one is missing or is not
+// what was signed.
 func (e *Edit) putBack(ctx context.Context, opts PublishOptions, published *metadata.Release) error {
-	missing := ""
+	var spoiled error
 	for _, a := range published.Targets() {
-		_, err := e.repo.store.Stat(ctx, targetFile(a.Target, a.SHA256))
-		if errors.Is(err, fs.ErrNotExist) {
-			missing = a.Target
+		err := checkTarget(ctx, e.repo.store, a, nil)
+		if isInvalid(err) {
+			spoiled = err
+			e.warnSpoiled(a.Target, err)
 		} else if err != nil {
-			return fmt.Errorf("target %s: %w", a.Target, err)
+			return err
 		}
 	}
-	if missing == "" {
+	if spoiled == nil {
 		return nil
 	}
-	e.warnMissing(missing)
 	maps := published.KernelChunks != nil || published.InitramfsChunks != nil
 	_, err := makeRelease(ctx, opts, restorer{e}, maps)
 	return err
 }
 
-func (e *Edit) warnMissing(target string) {
-	e.repo.logger.Warn("a file of the published release is missing, and is put back", "target", target)
+func (e *Edit) warnSpoiled(target string, err error) {
+	e.repo.logger.Warn("a file of the published release is missing or not what was signed, and is put back", "target", target, "cause", err)
 }
 
 // restorer is the adder that puts back files of targets that are published. What is
@@ -117,7 +116,14 @@ func (r restorer) add(ctx context.Context, target string, open func() (io.ReadCl
 		return made, err
 	}
 	if made != published {
-		return made, invalid("target %s is missing, and cannot be made again as it was", target)
+		return made, invalid("target %s is missing or spoiled, and cannot be made again as it was", target)
+	}
+	if err := checkTarget(ctx, r.e.repo.store, published, nil); !isInvalid(err) {
+		return made, err
+	}
+	// Import leaves alone what has the name and the length.
+	if err := r.e.repo.store.Remove(ctx, targetFile(target, made.SHA256)); err != nil {
+		return made, fmt.Errorf("target %s: %w", target, err)
 	}
 	_, _, err = r.e.repo.store.Import(ctx, open, func(sum string) string { return targetFile(target, sum) })
 	if err != nil {

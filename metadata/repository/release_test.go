@@ -1,12 +1,14 @@
 package repository
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tufboot/metadata"
@@ -235,4 +237,42 @@ func TestSameVersionBins(t *testing.T) {
 	addOld(t, r, keys, 100)
 	_, err := r.Publish(t.Context(), release(t, keys, "1.05.0", "new"))
 	wantReason(t, err, ReasonVersionExists)
+}
+
+// TestPublishAgainSpoiled: what was cut short, changed, or replaced by something that
+// is no file is put back by the same publication, as what is missing is.
+func TestPublishAgainSpoiled(t *testing.T) {
+	for what, spoil := range map[string]func(path string, data []byte) error{
+		"cut short": func(path string, data []byte) error { return os.WriteFile(path, data[:len(data)/2], 0o600) },
+		"changed":   func(path string, data []byte) error { data[0] ^= 1; return os.WriteFile(path, data, 0o600) },
+		"gone":      func(path string, _ []byte) error { return os.Remove(path) },
+		"a pipe":    func(path string, _ []byte) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
+	} {
+		r, keys := newRepo(t)
+		opts := release(t, keys, "1", "1")
+		writeFile(t, opts.Initramfs, string(randomBytes(metadata.MinChunked, 1)))
+		p := mustPublish(t, r, opts)
+		manifest := metadata.Artifact{Target: metadata.ReleaseTarget("1", "amd64", metadata.ManifestFile), SHA256: string(p.ID)}
+		for _, a := range append(p.Release.Targets(), manifest) {
+			path := filepath.Join(r.Place(), filepath.FromSlash(targetFile(a.Target, a.SHA256)))
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := spoil(path, bytes.Clone(data)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Verify(t.Context(), r.store, VerifyOptions{Options: at(start)})
+			var invalid *InvalidError
+			if !errors.As(err, &invalid) || !strings.Contains(invalid.Hint(), "publish the same release again") {
+				t.Errorf("%s %s: %v, %+v", a.Target, what, err, invalid)
+			}
+			if again := mustPublish(t, r, opts); again.Changed || again.ID != p.ID {
+				t.Errorf("%s %s: %+v", a.Target, what, again)
+			}
+			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, data) {
+				t.Errorf("%s %s was not put back: %v", a.Target, what, err)
+			}
+		}
+	}
 }

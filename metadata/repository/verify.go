@@ -197,7 +197,9 @@ func (v *verifier) find(want metadata.Artifact) (err error) {
 func checkTarget(ctx context.Context, from storage.Reader, want metadata.Artifact, progress func(done int64)) error {
 	f, _, err := from.Open(ctx, targetFile(want.Target, want.SHA256))
 	if errors.Is(err, fs.ErrNotExist) {
-		return invalid("target %s is missing: %w", want.Target, err)
+		return spoiled(want.Target, ReasonBadRepository, "target %s is missing: %w", want.Target, err)
+	} else if errors.Is(err, storage.ErrNotRegular) {
+		return spoiled(want.Target, ReasonBadRepository, "target %s: %w", want.Target, err)
 	} else if err != nil {
 		return fmt.Errorf("target %s: %w", want.Target, err)
 	}
@@ -207,11 +209,20 @@ func checkTarget(ctx context.Context, from storage.Reader, want metadata.Artifac
 	case err != nil:
 		return fmt.Errorf("target %s: %w", want.Target, err)
 	case length != want.Length:
-		return &InvalidError{Reason: "bad-length", Err: fmt.Errorf("target %s has %d bytes, not %d", want.Target, length, want.Length)}
+		return spoiled(want.Target, "bad-length", "target %s has %d bytes, not %d", want.Target, length, want.Length)
 	case sum != want.SHA256:
-		return &InvalidError{Reason: "bad-hash", Err: fmt.Errorf("target %s has SHA-256 %s, not %s", want.Target, sum, want.SHA256)}
+		return spoiled(want.Target, "bad-hash", "target %s has SHA-256 %s, not %s", want.Target, sum, want.SHA256)
 	}
 	return nil
+}
+
+// spoiled says that a target's file is not what was signed, and how it gets so again.
+func spoiled(target, reason, format string, args ...any) error {
+	advice := "find out who changed it, and restore the file from a mirror or a copy"
+	if _, _, ok := releaseOf(target); ok {
+		advice += ", or publish the same release again from the same files: what is missing or wrong is put back"
+	}
+	return &InvalidError{Reason: reason, Advice: advice, Err: fmt.Errorf(format, args...)}
 }
 
 // checkReleases checks that channels lead to manifests and these to artifacts.
