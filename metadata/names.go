@@ -49,7 +49,7 @@ func CheckVersion(v string) error {
 // amd64, arm64, ...).
 func CheckArch(arch string) error {
 	if !isWord(arch, 32, lower, "_-") {
-		return fmt.Errorf("architecture %q: use 1 to 32 of a-z 0-9 _ -: %w", arch, ErrFormat)
+		return fmt.Errorf("architecture %q: use 1 to 32 of a-z 0-9 _ -, and begin with a letter or digit: %w", arch, ErrFormat)
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func CheckArch(arch string) error {
 // CheckChannel reports whether name can name a channel.
 func CheckChannel(name string) error {
 	if !isWord(name, 32, lower, "_-") {
-		return fmt.Errorf("channel %q: use 1 to 32 of a-z 0-9 _ -: %w", name, ErrFormat)
+		return fmt.Errorf("channel %q: use 1 to 32 of a-z 0-9 _ -, and begin with a letter or digit: %w", name, ErrFormat)
 	}
 	return nil
 }

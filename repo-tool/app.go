@@ -74,6 +74,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 // A command with subcommands does nothing itself but show its help.
 func finish(command *cli.Command) *cli.Command {
 	command.Flags = append(command.Flags, commonFlags()...)
+	setDefaultTexts(command.Flags)
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true
 	if command.Subcommands != nil {
@@ -106,8 +107,8 @@ func versionText() string {
 	return version + " (built " + buildTime + ")"
 }
 
-func usageError(_ *cli.Context, err error, _ bool) error {
-	return &console.UsageError{Err: err}
+func usageError(c *cli.Context, err error, _ bool) error {
+	return &console.UsageError{Err: explainValue(c, err)}
 }
 
 func noCommand(c *cli.Context) error {

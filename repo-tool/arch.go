@@ -22,7 +22,8 @@ func checkArch(c *cli.Context) error {
 	if name := others[arch]; name != "" {
 		return console.Usagef("%s: --arch %s: write %s, as Go names it and nodes look for it", commandName(c), arch, name)
 	}
-	if slices.Contains(known, arch) || metadata.CheckArch(arch) != nil { // what cannot be is refused later
+	possible := metadata.CheckArch(arch) == nil // what is not is refused later
+	if !possible || slices.Contains(known, arch) {
 		return nil
 	}
 	v, err := commonOf(c)

@@ -17,6 +17,10 @@ func channelCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "channel",
 		Usage: "show a channel, steer its rollout, set its maintenance hint",
+		Description: examples("A channel is a signed pointer to a release for each architecture; publish, promote\nand withdraw move it.",
+			"repo-tool channel show stable --repo repo",
+			"repo-tool channel rollout stable --pause --repo repo --keys keys",
+			"repo-tool channel maintenance stable --start 02:00 --duration 4h --repo repo --keys keys"),
 		Subcommands: []*cli.Command{
 			channelShowCommand(),
 			channelRolloutCommand(),
@@ -124,7 +128,7 @@ func channelMaintenanceCommand() *cli.Command {
 			repoFlag(),
 			&cli.StringFlag{Name: "days", Usage: "`DAYS` on which it starts, such as sat,sun; else every day"},
 			&cli.StringFlag{Name: "start", Usage: "`HH:MM` at which it starts"},
-			&cli.DurationFlag{Name: "duration", Usage: "how long it lasts"},
+			&cli.DurationFlag{Name: "duration", Usage: "how long it lasts, a `DURATION` such as 4h"},
 			&cli.BoolFlag{Name: "utc", Usage: "in UTC; else in each node's own time"},
 			&cli.BoolFlag{Name: "none", Usage: "remove the hint"},
 		}, lockingFlags()...),

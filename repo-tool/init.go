@@ -52,8 +52,8 @@ func expiryFlags() []cli.Flag {
 	defaults := repository.DefaultPolicy()
 	for _, role := range repository.Roles() {
 		flags = append(flags,
-			&cli.DurationFlag{Name: role + "-expiry", Value: defaults[role].Expiry, Usage: "how long signed " + role + " metadata lives"},
-			&cli.DurationFlag{Name: role + "-window", Value: defaults[role].Window, Usage: "how long before its expiry refresh signs " + role + " again"})
+			&cli.DurationFlag{Name: role + "-expiry", Value: defaults[role].Expiry, Usage: "how long signed " + role + " metadata lives, a `DURATION`"},
+			&cli.DurationFlag{Name: role + "-window", Value: defaults[role].Window, Usage: "how long before its expiry refresh signs " + role + " again, a `DURATION`"})
 	}
 	return flags
 }

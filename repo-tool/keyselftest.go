@@ -29,7 +29,7 @@ repository and changes nothing.`,
 
 // timeoutFlag bounds what a KMS or a plugin does.
 func timeoutFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "how long a KMS or a plugin may take for one answer, a person's touch included"}
+	return &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "how long a KMS or a plugin may take for one answer, a person's touch included, a `DURATION`"}
 }
 
 func runKeySelfTest(c *cli.Context) error {

@@ -76,6 +76,8 @@ func releaseOf(c *cli.Context) (repository.PublishOptions, error) {
 		notes, err := os.ReadFile(path)
 		if err != nil {
 			return opts, fmt.Errorf("notes: %w", err)
+		} else if len(notes) > metadata.MaxManifestSize {
+			return opts, console.Usagef("--notes %s: %d bytes, and a release's manifest, of which they are a part, has %d at most", path, len(notes), metadata.MaxManifestSize)
 		}
 		opts.Notes = string(notes)
 	}

@@ -82,8 +82,10 @@ func ReadBundled(ctx context.Context, from storage.Reader) (*Bundled, error) {
 		return nil, nil //nolint:nilerr // see above
 	}
 	b := new(Bundled)
-	if err := json.Unmarshal(data, b); err != nil || b.Schema != bundleSchema {
-		return nil, invalid("%s describes no bundle that this program knows (schema %d, error %v)", bundleFile, b.Schema, err)
+	if err := json.Unmarshal(data, b); err != nil {
+		return nil, invalid("%s describes no bundle: %w", bundleFile, err)
+	} else if b.Schema != bundleSchema {
+		return nil, invalid("%s describes no bundle that this program knows: schema %d, not %d", bundleFile, b.Schema, bundleSchema)
 	}
 	return b, nil
 }
@@ -129,7 +131,7 @@ func (m *mirror) choose(ctx context.Context, now *publishedState, opts BundleOpt
 	}
 	if len(c.about.Releases) == 0 {
 		return nil, refuse(ReasonNoRelease, "list shows what the channels point to",
-			"channel %s has no release for %s", channel.Name, describe("", opts.Arch))
+			"channel %s does not point to %s", channel.Name, describe("", opts.Arch))
 	}
 	if err := c.addMetadata(ctx, now, m.now(), opts.AllowExpired); err != nil {
 		return nil, err

@@ -47,20 +47,22 @@ func (r *Repository) Promote(ctx context.Context, opts PromoteOptions) (*Channel
 		}
 		if !found {
 			return refuse(ReasonNoRelease, "list shows where the channels point; publish with --channel points one to any release",
-				"channel %s does not point to release %s", opts.From, describe(opts.Version, opts.Arch))
+				"channel %s does not point to %s", opts.From, describe(opts.Version, opts.Arch))
 		}
 		return nil
 	})
 }
 
+// describe says for people which release is meant; "" is any.
 func describe(version, arch string) string {
+	text := "release " + version
 	if version == "" {
-		version = "(any)"
+		text = "any release"
 	}
 	if arch != "" {
-		version += " for " + arch
+		text += " for " + arch
 	}
-	return version
+	return text
 }
 
 // WithdrawOptions say which release a channel takes back.
@@ -96,7 +98,7 @@ func (r *Repository) Withdraw(ctx context.Context, opts WithdrawOptions) (*Chann
 		}
 		if !found {
 			return refuse(ReasonNoRelease, "list shows where the channels point",
-				"channel %s neither points nor pointed to release %s", opts.Channel, describe(opts.Version, opts.Arch))
+				"channel %s neither points nor pointed to %s", opts.Channel, describe(opts.Version, opts.Arch))
 		}
 		return nil
 	})
@@ -186,9 +188,9 @@ func checkBack(c *metadata.Channel, arch string, ref metadata.ReleaseRef, opts W
 // nodes. Exactly one of Pause, Finish and Waves is meant.
 type RolloutOptions struct {
 	Channel string
-	Arch    string // "": all architectures
-	Pause   bool   // no more nodes than have it now
-	Finish  bool   // all nodes from now on
+	Arch    string          // "": all architectures
+	Pause   bool            // no more nodes than have it now
+	Finish  bool            // all nodes from now on
 	Waves   []metadata.Wave // empty, and not nil: to nobody
 	Keys    Signers
 }
@@ -218,7 +220,7 @@ func (r *Repository) Rollout(ctx context.Context, opts RolloutOptions) (*Channel
 			c.Releases[arch] = ref
 		}
 		if !found {
-			return refuse(ReasonNoRelease, "list shows where the channels point", "channel %s points to nothing for %s", opts.Channel, describe("", opts.Arch))
+			return refuse(ReasonNoRelease, "list shows where the channels point", "channel %s does not point to %s", opts.Channel, describe("", opts.Arch))
 		}
 		return nil
 	})
