@@ -116,6 +116,9 @@ func runStatus(c *cli.Context) error {
 
 // nextSteps says what to do about each role that is due, or when to look again.
 func nextSteps(s *repository.Status) []string {
+	if s.Bundle != nil {
+		return []string{bundleStep(s)}
+	}
 	var steps []string
 	if s.Older != nil {
 		steps = append(steps, s.Older.Advice)
@@ -149,6 +152,11 @@ func nextSteps(s *repository.Status) []string {
 		steps = append(steps, "run refresh from "+first.Format(time.RFC3339)+" on")
 	}
 	return steps
+}
+
+// bundleStep says what to do about a bundle, which nobody signs again.
+func bundleStep(s *repository.Status) string {
+	return fmt.Sprintf("this is a bundle: refresh the repository, and make the bundle of channel %s anew, before %s", s.Bundle.Channel, s.Bundle.Expires.Format(time.RFC3339))
 }
 
 func (r statusResult) text(w io.Writer) {

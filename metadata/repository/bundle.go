@@ -73,13 +73,18 @@ const bundleFile = "bundle.json"
 const bundleSchema = 1
 
 // ReadBundled returns what the bundle in a place holds, by its own account, nil
-// where there is no bundle.
+// where there is no bundle. Where something was published, bundle.json is not ours,
+// and an error: it would hide what is missing.
 func ReadBundled(ctx context.Context, from storage.Reader) (*Bundled, error) {
 	data, _, err := storage.ReadFile(ctx, from, bundleFile, maxMetadata)
 	if err != nil {
 		// Some servers deny access to what is not there. Another fault will show
 		// with the files that must be there.
 		return nil, nil //nolint:nilerr // see above
+	}
+	if isPublishedIn(ctx, from) {
+		return nil, &InvalidError{Reason: ReasonBadRepository, Advice: "find out who put it there, and remove " + bundleFile,
+			Err: fmt.Errorf("%s is in %s, which is no bundle: something was published there", bundleFile, from)}
 	}
 	b := new(Bundled)
 	if err := json.Unmarshal(data, b); err != nil {
@@ -88,6 +93,20 @@ func ReadBundled(ctx context.Context, from storage.Reader) (*Bundled, error) {
 		return nil, invalid("%s describes no bundle that this program knows: schema %d, not %d", bundleFile, b.Schema, bundleSchema)
 	}
 	return b, nil
+}
+
+// isPublishedIn reports whether a place is one that is published in, as far as it shows
+// that: a web server does not.
+func isPublishedIn(ctx context.Context, from storage.Reader) bool {
+	if _, err := from.Stat(ctx, publishedFile); err == nil {
+		return true
+	}
+	list, ok := from.(Listable)
+	if !ok {
+		return false
+	}
+	states, err := historyVersions(ctx, list)
+	return err == nil && len(states) > 0
 }
 
 // Bundled returns what the repository holds if it is a bundle, and else nil.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"reflect"
 	"slices"
@@ -61,7 +63,21 @@ type TargetDiff struct {
 
 // Compare returns what is different in to against from. Both are verified, but
 // for expiry. Roles that are the same on both sides are not read.
-func Compare(ctx context.Context, from, to storage.Reader) (_ *Diff, err error) {
+func Compare(ctx context.Context, from, to storage.Reader) (*Diff, error) {
+	d, err := compareStates(ctx, from, to)
+	for _, side := range []storage.Reader{from, to} {
+		if !errors.Is(err, fs.ErrNotExist) || !isInvalid(err) {
+			break
+		}
+		if b, bundleErr := ReadBundled(ctx, side); bundleErr == nil && b != nil {
+			return nil, &InvalidError{Reason: ReasonBadRepository, Advice: "compare the repository that it was made from",
+				Err: fmt.Errorf("%s is a bundle of channel %s, and lacks what is to be compared: %w", side, b.Channel, err)}
+		}
+	}
+	return d, err
+}
+
+func compareStates(ctx context.Context, from, to storage.Reader) (_ *Diff, err error) {
 	defer recoverMalformed(&err)
 	a, err := load(ctx, from)
 	if err != nil {

@@ -76,6 +76,9 @@ func (r *Repository) read(ctx context.Context) (*state, earlier, error) {
 	if err := was.check(ctx, st); err != nil {
 		return nil, earlier{}, err
 	}
+	if err := was.checkWhole(ctx, st, r.store); err != nil {
+		return nil, earlier{}, err
+	}
 	if name := was.unnamed(ctx, st); name != "" {
 		r.logger.Warn("timestamp.json does not name this file: "+whyUnnamed, "file", name)
 	}

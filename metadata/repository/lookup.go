@@ -113,7 +113,11 @@ func (st *state) live(ctx context.Context) ([]liveRole, error) {
 			continue
 		}
 		role, err := st.role(ctx, roles[i].name, roles[i].parent)
-		if err != nil {
+		if st.bundle != nil && errors.Is(err, fs.ErrNotExist) {
+			roles = slices.Delete(roles, i, i+1)
+			i--
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		for _, child := range children(role) {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"tufboot/metadata"
 	"tufboot/metadata/storage"
 )
 
@@ -94,6 +95,36 @@ func (b earlier) check(ctx context.Context, st *state) error {
 	}
 	return refuse(ReasonRegression, restoreTimestamp(was, publishedFile)+fmt.Sprintf(" and the files in %s with higher numbers than %d", historyDir, now.Timestamp),
 		"timestamp version %d is published, and version %d was before: the metadata was restored from an older copy", now.Timestamp, was)
+}
+
+// checkWhole refuses a place that was never published in, as far as it shows, and
+// lacks files of what it names: a bundle without its bundle.json, or a copy that was
+// cut short. What would be published there would be a fork, and lack them for good.
+func (b earlier) checkWhole(ctx context.Context, st *state, in storage.Lister) error {
+	if b.marker.Timestamp > 0 || len(b.states) > 0 {
+		return nil
+	}
+	entries, err := st.all(ctx)
+	if isInvalid(err) {
+		return nil //nolint:nilerr // of roles of others, which may not concern this change
+	} else if err != nil {
+		return err
+	}
+	there := make(map[string]bool)
+	for info, err := range in.List(ctx, metadata.TargetsDir+"/") {
+		if err != nil {
+			return err
+		}
+		there[info.Name] = true
+	}
+	for _, t := range entries {
+		_, _, ours := releaseOf(t.Target)
+		if (ours || isChannel(t.Target)) && !there[targetFile(t.Target, t.SHA256)] {
+			return &InvalidError{Reason: ReasonBadRepository, Advice: "publish in the repository itself; if this is all that is left of it, restore the files that verify names first",
+				Err: fmt.Errorf("the file of target %s is not in %s, and nothing was ever published there: it is only a part of a repository", t.Target, st.from)}
+		}
+	}
+	return nil
 }
 
 // check refuses a state that is older than m, which a file says.

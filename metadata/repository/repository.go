@@ -76,11 +76,12 @@ func (r *Repository) clock() time.Time { return r.now().UTC().Truncate(time.Seco
 // lock takes the lock of a store that is to be published in. A bundle is no place to write to: it is a part of
 // the repository that it was made from, and would become a fork of that.
 func (r *Repository) lock(ctx context.Context) (func(), error) {
-	if _, err := r.store.Stat(ctx, bundleFile); err == nil {
-		return nil, refuse(ReasonBundle, "publish in the repository, then make the bundle anew",
+	bundle, err := ReadBundled(ctx, r.store)
+	if bundle != nil {
+		return nil, refuse(ReasonBundle, "publish in the repository, then make the bundle anew; if this is the repository, somebody put "+bundleFile+" there: remove it",
 			"%s holds a bundle, a copy that is only read", r.store)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	} else if err != nil {
+		r.logger.Warn("a file is no part of the repository, and can be removed", "file", bundleFile, "cause", err)
 	}
 	return r.lockAny(ctx)
 }

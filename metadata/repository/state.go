@@ -25,6 +25,9 @@ type state struct {
 	snapshot  *tuf.Metadata[tuf.SnapshotType]
 	roles     map[string]*targetsRole // targets and the delegated roles loaded so far
 
+	// bundle says that this is one, which lacks roles that its channel does not need.
+	bundle *Bundled
+
 	timestampData []byte       // as published
 	timestampInfo storage.Info // what Replace must find
 }

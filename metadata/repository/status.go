@@ -91,7 +91,10 @@ type Status struct {
 	// Roots is the length of the chain that a client with the first root walks.
 	Roots    int64           `json:"root_versions"`
 	Channels []ChannelStatus `json:"channels"`
-	// History is nil where the place has no list of its files.
+	// Bundle is what the place holds if it is a bundle: roles and channels are those
+	// that are in it. Else it is nil.
+	Bundle *Bundled `json:"bundle,omitempty"`
+	// History is nil where the place has no list of its files, and for a bundle.
 	History *HistoryStatus `json:"history,omitempty"`
 	// Older says why what is published is older than it was, as the commands that
 	// sign refuse it; nil if it is not, or if the place has no list of its files.
@@ -118,8 +121,13 @@ func (r *Repository) Status(ctx context.Context) (*Status, error) {
 // releases.
 func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_ *Status, err error) {
 	defer recoverMalformed(&err)
+	bundle, err := ReadBundled(ctx, from)
+	if err != nil {
+		return nil, err
+	}
 	var was earlier
 	list, listable := from.(Listable)
+	listable = listable && bundle == nil
 	if listable { // before what is published, which somebody may make newer meanwhile
 		if was, err = readBefore(ctx, list); err != nil {
 			return nil, err
@@ -129,8 +137,9 @@ func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_
 	if err != nil {
 		return nil, err
 	}
+	st.bundle = bundle
 	now := newRepository(nil, opts.Options).clock()
-	status := &Status{Place: from.String(), At: now, State: StateOK, Roots: st.root.Signed.Version}
+	status := &Status{Place: from.String(), At: now, State: StateOK, Roots: st.root.Signed.Version, Bundle: bundle}
 	if err := status.addRoles(ctx, st); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -70,11 +71,13 @@ func (st *state) channelTargets(ctx context.Context) ([]string, error) {
 	seen := map[string]bool{Targets: true}
 	for i := 0; i < len(roles); i++ {
 		role, err := st.role(ctx, roles[i].name, roles[i].parent)
-		if err != nil {
+		if st.bundle != nil && errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		for target := range role.md.Signed.Targets {
-			if isChannel(target) {
+			if isChannel(target) && (st.bundle == nil || target == metadata.ChannelTarget(st.bundle.Channel)) {
 				names = append(names, target)
 			}
 		}
