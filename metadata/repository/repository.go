@@ -90,7 +90,7 @@ func (r *Repository) lock(ctx context.Context) (func(), error) {
 func (r *Repository) lockAny(ctx context.Context) (func(), error) {
 	unlock, err := r.store.Lock(ctx)
 	if errors.Is(err, storage.ErrLocked) {
-		return nil, refuse(ReasonLocked, "wait for the other command to end, then run this one again",
+		return nil, refuse(ReasonLocked, "wait for the other command to end, then run this one again; --wait does that",
 			"repository %s: %w", r.store, err)
 	}
 	return unlock, err

@@ -22,7 +22,7 @@ import (
 var ErrChanged = errors.New("changed by somebody else")
 
 // ErrLocked is in the chain of errors of Lock when another writer holds it.
-var ErrLocked = errors.New("being edited by another process")
+var ErrLocked = errors.New("another process holds it")
 
 // ErrReadOnly is in the chain of errors of stores that cannot be written.
 var ErrReadOnly = errors.New("cannot be written")
