@@ -95,7 +95,7 @@ bench: deps build ## measure updates beside their peers', a fleet, and publishin
 	@mkdir -p $(BENCH)
 	$(GO_BUILD) -ldflags '-s -w' -o $(BENCH)/bare ./bench/bare
 	cd bench/desync && go build -trimpath -ldflags '-s -w' -o ../../$(BENCH)/desync github.com/folbricht/desync/cmd/desync
-	@go build -o build/bench-run ./bench && $(SUDO) build/bench-run $(BENCH_ARGS)
+	@go build -o build/bench-run ./bench && $(SUDO) unshare --mount build/bench-run $(BENCH_ARGS)
 
 clean: ## remove what was built
 	rm -rf bin build

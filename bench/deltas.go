@@ -32,13 +32,22 @@ func (b *bench) delta(ctx context.Context) (string, error) {
 				return "", err
 			}
 		}
-		size := b.arena.payloads[to].size
-		fmt.Fprintf(&out, "\nRelease %d to %d: %s, %s in full.\n\n%s", step+1, step+2, title, megabytes(size), deltaTable(all, whole[0], size))
-		p := panel{title: "release " + fmt.Sprint(step+1) + " to " + fmt.Sprint(step+2) + ", sent", unit: "MB"}
-		for _, r := range all {
-			p.bars = append(p.bars, bar{r.peer.name, float64(r.middle(slowNode).network) / mb, r.peer.name == agentPeer.name})
+		rows := all
+		if step == 0 {
+			reference := whole[0]
+			reference.peer.name = "agent, in full"
+			rows = append(rows, reference)
 		}
-		panels = append(panels, p)
+		size := b.arena.payloads[to].size
+		fmt.Fprintf(&out, "\nRelease %d to %d: %s, %s in full.\n\n%s", step+1, step+2, title, megabytes(size), deltaTable(rows, whole[0], size))
+		name := fmt.Sprintf("release %d to %d: ", step+1, step+2)
+		sent, took := panel{title: name + "sent", unit: "MB"}, panel{title: name + fmt.Sprintf("link of %d MB/s", slowLink/mb), unit: "s"}
+		for _, r := range all {
+			own := r.peer.name == agentPeer.name
+			sent.bars = append(sent.bars, bar{r.peer.name, float64(r.middle(linkOnly).network) / mb, own})
+			took.bars = append(took.bars, bar{r.peer.name, r.middle(linkOnly).wall.Seconds(), own})
+		}
+		panels = append(panels, sent, took)
 		if step == 0 {
 			b.figures.delta = all[0].middle(slowNode)
 			b.figures.full, b.figures.payload = whole[0].middle(slowNode), size
@@ -54,16 +63,13 @@ func (b *bench) delta(ctx context.Context) (string, error) {
 	return "![A delta update](benchmarks-delta.svg)\n" + out.String() + "\n" + notes.String(), nil
 }
 
-func deltaTable(all []results, whole results, size int64) string {
+// deltaTable compares with whole, a full update, and its size.
+func deltaTable(rows []results, whole results, size int64) string {
 	var t table
 	t.add("", "sent", "of a full update", "requests", "ranges", "peak memory", "slow link", "÷ full update", "slow link and disk", "÷ full update", "written / payload")
-	for _, r := range append(all, whole) {
+	for _, r := range rows {
 		link, slow := r.middle(linkOnly), r.middle(slowNode)
-		name := r.peer.name
-		if link.network >= size {
-			name += ", in full"
-		}
-		t.add(name, megabytes(slow.network), fmt.Sprintf("%.1f %%", float64(slow.network)/float64(size)*100), fmt.Sprint(slow.requests), fmt.Sprint(slow.ranges),
+		t.add(r.peer.name, megabytes(slow.network), fmt.Sprintf("%.1f %%", float64(slow.network)/float64(size)*100), fmt.Sprint(slow.requests), fmt.Sprint(slow.ranges),
 			megabytes(max(link.memory, slow.memory)), seconds(link.wall), times(link.wall, whole.middle(linkOnly).wall),
 			seconds(slow.wall), times(slow.wall, whole.middle(slowNode).wall), fmt.Sprintf("%.3f", float64(slow.written)/float64(size)))
 	}

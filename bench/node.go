@@ -53,7 +53,7 @@ func newNode(ctx context.Context, tool, dir, root string, r release, initramfs s
 		return nil, fmt.Errorf("losetup %s: %w", image, err)
 	}
 	n.loop = strings.TrimSpace(string(out))
-	if err := command(ctx, "", "partx", "-a", n.loop); err != nil {
+	if err := command(ctx, "", "partx", "-u", n.loop); err != nil {
 		n.close()
 		return nil, err
 	}
@@ -89,6 +89,7 @@ func (n *node) close() {
 	n.unmount()
 	_ = exec.Command("partx", "-d", n.loop).Run()
 	_ = exec.Command("losetup", "-d", n.loop).Run()
+	_ = os.Remove(filepath.Join("/sys/fs/cgroup", throttleGroup)) // cgroup v2's
 }
 
 // unmount takes away what a run has mounted, also one that failed half-way.
