@@ -92,28 +92,32 @@ func history(ctx context.Context, s Listable, limit int) ([]Past, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pastStates(ctx, s, versions, limit)
+	past, _, err := pastStates(ctx, s, versions, limit)
+	return past, err
 }
 
-// pastStates is history where the versions are known.
-func pastStates(ctx context.Context, s storage.Reader, versions []int64, limit int) ([]Past, error) {
-	var past []Past
+// pastStates is history where the versions are known. It returns the files of which
+// nothing can be made, too.
+func pastStates(ctx context.Context, s storage.Reader, versions []int64, limit int) (past []Past, spoiled []string, err error) {
 	for _, version := range versions {
 		if limit > 0 && len(past) == limit {
 			break
 		}
 		data, _, err := storage.ReadFile(ctx, s, historyFile(version), 4*maxTimestamp)
+		bad := errors.Is(err, storage.ErrTooLarge) || errors.Is(err, storage.ErrNotRegular)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		} else if err != nil {
-			return nil, err
+		} else if err != nil && !bad {
+			return nil, nil, err
 		}
 		var p Past
-		if json.Unmarshal(data, &p) == nil && p.Root > 0 && len(p.Timestamp) > 0 {
+		if !bad && json.Unmarshal(data, &p) == nil && p.Root > 0 && len(p.Timestamp) > 0 {
 			past = append(past, p)
+		} else {
+			spoiled = append(spoiled, historyFile(version))
 		}
 	}
-	return past, nil
+	return past, spoiled, nil
 }
 
 // Rehearsal tries a change before it is published. steps are what readers will
@@ -142,9 +146,12 @@ func (e *Edit) rehearse(ctx context.Context, files []file) error {
 		if err != nil {
 			return err
 		}
-		older, err := pastStates(ctx, e.repo.store, e.earlier.states, rehearsedStates-1)
+		older, spoiled, err := pastStates(ctx, e.repo.store, e.earlier.states, rehearsedStates-1)
 		if err != nil {
 			return err
+		}
+		if len(spoiled) > 0 {
+			e.repo.logger.Warn("past states cannot be read: whether nodes get from them to what is about to be published is not tried", "files", len(spoiled), "newest", spoiled[0])
 		}
 		past = append([]Past{now}, older...)
 	}
@@ -171,8 +178,21 @@ func (e *Edit) rehearse(ctx context.Context, files []file) error {
 	if err == nil || errors.As(err, &untried) {
 		return err
 	}
-	return refuse(ReasonRegression, "nothing was published; if the repository was restored from a copy, publish from the newest one",
+	return refuse(ReasonRegression, e.adviceOn(ctx, err),
 		"clients would refuse what is about to be published: %w", err)
+}
+
+// adviceOn says what to do about clients that would refuse what is to be published.
+func (e *Edit) adviceOn(ctx context.Context, err error) string {
+	if e.state.root != nil {
+		if stray := strayRoot(ctx, e.repo.store, e.state.root.Signed.Version); stray != "" {
+			return "nothing was published; remove " + stray + ", which does not belong to the row of roots, and which clients that get that far would take for the next one"
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) || isInvalid(err) {
+		return "nothing was published; restore what is missing or spoiled from a mirror or a copy (verify looks at all), or publish the same release again"
+	}
+	return "nothing was published; if the repository was restored from a copy, publish from the newest one"
 }
 
 // preview is a store with files on top that are not written yet.

@@ -85,7 +85,7 @@ func (b earlier) check(ctx context.Context, st *state) error {
 	}
 	// Only what is a past state counts: strangers' files are left alone.
 	above := slices.DeleteFunc(slices.Clone(b.states), func(v int64) bool { return v <= now.Timestamp })
-	past, err := pastStates(ctx, st.from, above, 0)
+	past, _, err := pastStates(ctx, st.from, above, 0)
 	var was int64
 	for _, p := range past {
 		was = max(was, p.Version())

@@ -99,8 +99,9 @@ type Status struct {
 	// Older says why what is published is older than it was, as the commands that
 	// sign refuse it; nil if it is not, or if the place has no list of its files.
 	Older    *RefusedError `json:"-"`
-	unnamed  string
-	Warnings []Warning `json:"warnings"`
+	unnamed  string        // see earlier.unnamed
+	stray    string        // see strayRoot
+	Warnings []Warning     `json:"warnings"`
 }
 
 // StatusOptions say how to judge.
@@ -156,6 +157,7 @@ func ReadStatus(ctx context.Context, from storage.Reader, opts StatusOptions) (_
 	if listable {
 		status.History = was.status()
 		status.unnamed = was.unnamed(ctx, st)
+		status.stray = strayRoot(ctx, from, st.root.Signed.Version)
 		err := was.check(ctx, st)
 		if errors.As(err, &status.Older) {
 			status.State = StateOlder

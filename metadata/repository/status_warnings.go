@@ -21,6 +21,7 @@ const (
 	WarnChannel       = "channel-unreadable"    // nodes of that channel cannot update
 	WarnHistoryNewer  = "history-newer"         // nodes hold a newer state than is published
 	WarnHistoryGap    = "history-gap"           // states that the regression check cannot try
+	WarnStrayRoot     = "stray-root"            // it will be in the way of a change of keys
 	WarnUnnamed       = "snapshot-not-named"    // a newer one is there: perhaps an older state was put back
 )
 
@@ -53,6 +54,9 @@ func (s *Status) warn(st *state) {
 		if c.Error != "" {
 			add(WarnChannel, c.Channel, "channel %s cannot be read, so its nodes cannot update: %s", c.Channel, c.Error)
 		}
+	}
+	if s.stray != "" {
+		add(WarnStrayRoot, Root, "%s does not belong to the row of roots, which ends with version %d: clients would take it for the next one after a change of keys, and refuse it; find out who put it there, and remove it", s.stray, s.Roots)
 	}
 	s.warnHistory(add)
 }

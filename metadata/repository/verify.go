@@ -71,7 +71,17 @@ func Verify(ctx context.Context, from storage.Reader, opts VerifyOptions) (*Veri
 	return v.checkReleases(ctx)
 }
 
-// checkNotOlder finds what a new client cannot: that an older state was put back.
+func checkNoStray(ctx context.Context, from storage.Reader, newest int64) error {
+	stray := strayRoot(ctx, from, newest)
+	if stray == "" {
+		return nil
+	}
+	return &InvalidError{Reason: ReasonBadRepository, Advice: "find out who put it there, and remove it",
+		Err: fmt.Errorf("%s does not belong to the row of roots, which ends with version %d: after a change of keys clients would refuse it", stray, newest)}
+}
+
+// checkNotOlder finds what a new client cannot: that an older state was put back, or
+// that a root lies where the row has yet to grow.
 func checkNotOlder(ctx context.Context, from storage.Reader) error {
 	list, ok := from.(Listable)
 	if !ok {
@@ -83,7 +93,9 @@ func checkNotOlder(ctx context.Context, from storage.Reader) error {
 		if loadErr != nil {
 			return nil //nolint:nilerr // the client says what is wrong
 		}
-		err = was.check(ctx, st)
+		if err = was.check(ctx, st); err == nil {
+			err = checkNoStray(ctx, from, st.root.Signed.Version)
+		}
 	}
 	var refused *RefusedError
 	if errors.As(err, &refused) && refused.Reason == ReasonRegression {

@@ -80,6 +80,20 @@ func (r rootRow) next(data []byte) (_ rootVersion, err error) {
 	return rootVersion{data, md}, nil
 }
 
+// strayRoot returns the name of a root that is no part of the row that ends with
+// newest, but will stop clients when the row has grown up to it; "" if there is none
+// among the next few. Clients ask for one after the other until there is none.
+func strayRoot(ctx context.Context, from storage.Reader, newest int64) string {
+	const few = 8
+	for version := newest + 1; version <= newest+few; version++ {
+		name := versionedFile(Root, version)
+		if info, err := from.Stat(ctx, name); err == nil && info.Name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // reasonWrongRoot is what clients call it, too.
 const reasonWrongRoot = "wrong-root"
 
