@@ -27,7 +27,8 @@
 //  3. It mounts it privately (a mount that is in no namespace: nobody can come
 //     across it, and it is gone when the process is, however that ends), and has
 //     the caller write: each file under a name that says it is unverified, then
-//     fsync, rename, fsync of the folder.
+//     fsync, rename, fsync of the folder. (What nothing depends on is just written:
+//     [Writer.WriteLater].)
 //     A [Stream] preallocates its file, writes it past the page cache, and has
 //     the same blocks read back behind the writes, from the partition and past
 //     all caches ([Reading]).

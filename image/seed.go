@@ -154,13 +154,13 @@ func (w *Writer) SetAside(name string) error {
 
 // OpenSeeds opens the seeds for the file name, none to two, the old file first.
 // The caller closes them.
-func (w *Writer) OpenSeeds(name string) ([]*os.File, error) {
+func (w *Writer) OpenSeeds(name string) ([]*SeedFile, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	var seeds []*os.File
+	var seeds []*SeedFile
 	for _, seed := range []string{name + Seed, name + Unverified + Seed} {
-		f, err := openRegular(w.root, seed, 0)
+		f, err := openSeed(w.root, seed)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -172,45 +172,20 @@ func (w *Writer) OpenSeeds(name string) ([]*os.File, error) {
 	return seeds, nil
 }
 
-// Reader reads the files of a slot that is not written, such as the booted one.
-type Reader struct {
-	mount *Mount
-	root  *os.Root
-}
-
-// OpenSlot opens slot p for reading only, without journal replay, whether or not
-// it is mounted elsewhere, where nobody can come across it. What is read may come
-// from the page cache and is to be checked.
-func OpenSlot(p Partition) (_ *Reader, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("open slot %s: %w", p.Name, err)
-		}
-	}()
-	if _, err := identify(p); err != nil {
-		return nil, err
-	}
-	m, err := mountToLook(p.Device, typeExt4)
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(m.Path("."))
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	return &Reader{mount: m, root: root}, nil
-}
-
-// Open opens a file of the slot's root folder. The caller closes it before the
-// Reader. errors.Is(err, fs.ErrNotExist) tells that it is not there.
-func (r *Reader) Open(name string) (*os.File, error) {
+// WriteLater writes a small file on which nothing depends, such as what tells where
+// parts of a seed lie. The device has it when WriteSlot returns, and maybe not before:
+// after a power cut it may be there with any content.
+func (w *Writer) WriteLater(name string, data []byte) error {
 	if err := checkName(name); err != nil {
-		return nil, err
+		return err
 	}
-	return openRegular(r.root, name, 0)
-}
-
-// Close gives the slot up.
-func (r *Reader) Close() error {
-	return errors.Join(r.root.Close(), r.mount.Close())
+	if err := w.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := w.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }

@@ -52,7 +52,7 @@ func seeds(t *testing.T, w *image.Writer, name string) string {
 	}
 	var all []string
 	for _, f := range files {
-		content, err := io.ReadAll(f)
+		content, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
 		if err := errors.Join(err, f.Close()); err != nil {
 			t.Error(err)
 		}
@@ -241,7 +241,7 @@ func TestOpenSlot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		content, err := io.ReadAll(f)
+		content, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
 		if err := errors.Join(err, f.Close()); err != nil || string(content) != "kernel" {
 			t.Errorf("%q, %v", content, err)
 		}
@@ -331,5 +331,33 @@ func TestPowerCutWithSeeds(t *testing.T) {
 	}
 	if got := slotFiles(t, cut); strings.Contains(got, "release.json") {
 		t.Errorf("the slot has %s", got)
+	}
+}
+
+// What is written later is there when the slot is closed, whatever had its name.
+func TestWriteLater(t *testing.T) {
+	p, _ := newSlot(t)
+	put(t, p, map[string]string{"vmlinuz": "kernel", "vmlinuz.chunks": "an older map, and a longer one"})
+	whileMounted(t, p.Device, func(dir string) {
+		if err := os.Symlink("vmlinuz", filepath.Join(dir, "initramfs.chunks")); err != nil {
+			t.Error(err)
+		}
+	})
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		for _, name := range []string{"../vmlinuz", "lost+found", ""} {
+			if err := w.WriteLater(name, nil); err == nil {
+				t.Errorf("%q was written", name)
+			}
+		}
+		return errors.Join(w.WriteLater("vmlinuz.chunks", []byte("map")), w.WriteLater("initramfs.chunks", []byte("map")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"vmlinuz": "kernel", "vmlinuz.chunks": "map", "initramfs.chunks": "map"} {
+		got, err := image.ReadSlotFile(p, name, 100)
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }

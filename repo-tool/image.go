@@ -62,7 +62,7 @@ func runImage(c *cli.Context) error {
 		Time:      imageDate(v),
 		Logger:    v.logger,
 	}
-	if opts.Manifest, err = repository.Manifest(c.Context, release); err != nil {
+	if opts.Manifest, opts.Beside, err = repository.Manifest(c.Context, release); err != nil {
 		return err
 	}
 	if opts.Data, err = dataFiles(c); err != nil {

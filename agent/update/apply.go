@@ -96,13 +96,14 @@ func (n *Node) write(ctx context.Context, p Plan, part image.Partition, files []
 	if err != nil {
 		return err
 	}
-	n.planDelta(p, files)
+	defer n.planDelta(p, files)()
 	var readings map[string]image.Reading
 	err = image.WriteSlot(part, func(w *image.Writer) error {
-		if err := n.fill(ctx, w, p.Release, files); err != nil {
+		there, err := n.fill(ctx, w, p.Release, files)
+		if err != nil {
 			return err
 		}
-		readings = w.Readings()
+		files, readings = there, w.Readings()
 		return nil
 	})
 	if err != nil {
@@ -142,31 +143,43 @@ func slotFiles(r *client.Resolved) ([]slotFile, error) {
 	}, nil
 }
 
-// fill brings the mounted slot to hold exactly the given files of release id.
-// What an interrupted run for the same release left is gone on with.
-func (n *Node) fill(ctx context.Context, w *image.Writer, id metadata.ID, files []slotFile) error {
+// fill brings the mounted slot to hold exactly the given files of release id and
+// their chunk maps, and returns all of them. What an interrupted run for the same
+// release left is gone on with.
+func (n *Node) fill(ctx context.Context, w *image.Writer, id metadata.ID, files []slotFile) (there []slotFile, err error) {
 	resumed, err := claim(w, id, files)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !resumed {
 		if err := checkSpace(w, files); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	names := make([]string, 0, len(files))
+	var names []string
 	for _, file := range files {
-		names = append(names, file.name)
-		if held, err := n.holds(ctx, w, file); err != nil {
-			return err
-		} else if held {
-			continue
+		if err := n.bring(ctx, w, file); err != nil {
+			return nil, err
 		}
-		if err := n.place(ctx, w, file); err != nil {
-			return fmt.Errorf("%s: %w", file.name, err)
+		there, names = append(there, file), append(names, file.name)
+		if beside, kept, err := n.keepMap(ctx, w, file); err != nil {
+			return nil, err
+		} else if kept {
+			there, names = append(there, beside), append(names, beside.name)
 		}
 	}
-	return w.Keep(names...)
+	return there, w.Keep(names...)
+}
+
+// bring brings one file into the slot, unless it is there.
+func (n *Node) bring(ctx context.Context, w *image.Writer, file slotFile) error {
+	if held, err := n.holds(ctx, w, file); held || err != nil {
+		return err
+	}
+	if err := n.place(ctx, w, file); err != nil {
+		return fmt.Errorf("%s: %w", file.name, err)
+	}
+	return nil
 }
 
 // checkSpace refuses a release that the emptied slot cannot hold before

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
-	"os"
 
 	"tufboot/image"
 	"tufboot/metadata"
@@ -20,6 +18,7 @@ type transfer struct {
 	usage    *client.Usage
 	requests int // left of chunks.MaxFetches
 	files    int // that have not had their share
+	other    *otherSlot
 }
 
 // worth is how many times a chunk map's size must be missing for the map to be
@@ -38,7 +37,6 @@ func (t *transfer) share() int {
 // server.
 type delta struct {
 	transfer *transfer
-	other    image.Partition    // the slot that is not written
 	target   *metadata.Artifact // the chunk map; nil: all is fetched
 	chunks   *chunks.Map        // the same, once it was fetched
 }
@@ -49,20 +47,25 @@ func (d *delta) on() bool { return d.target != nil }
 // off has all be fetched from now on.
 func (d *delta) off() { d.target, d.chunks = nil, nil }
 
-// planDelta adds to the files of a release of what they can be put together.
-func (n *Node) planDelta(p Plan, files []slotFile) {
+// planDelta adds to the files of a release of what they can be put together. done
+// gives up what was opened for that.
+func (n *Node) planDelta(p Plan, files []slotFile) (done func()) {
 	r := p.resolved.Release
-	t := &transfer{usage: p.Transfer, requests: chunks.MaxFetches, files: len(r.Artifacts())}
+	t := &transfer{
+		usage: p.Transfer, requests: chunks.MaxFetches, files: len(r.Artifacts()),
+		other: &otherSlot{part: n.Disk.Slot(p.Slot.Other())},
+	}
 	maps := map[string]*metadata.Artifact{metadata.KernelFile: r.KernelChunks, metadata.InitramfsFile: r.InitramfsChunks}
 	for i := range files {
 		if files[i].artifact == nil {
 			continue
 		}
-		files[i].delta = &delta{transfer: t, other: n.Disk.Slot(p.Slot.Other()), target: maps[files[i].name]}
+		files[i].delta = &delta{transfer: t, target: maps[files[i].name]}
 		if n.NoDelta {
 			files[i].delta.off()
 		}
 	}
+	return t.other.close
 }
 
 // claim claims the slot. Its old files are kept as seeds where they can serve.
@@ -71,9 +74,13 @@ func claim(w *image.Writer, id metadata.ID, files []slotFile) (resumed bool, err
 	room := image.Room{Files: map[string]int64{}, Slack: 2 * slotSlack}
 	wanted := false
 	for _, file := range files {
-		if file.artifact != nil {
-			room.Files[file.name] = file.artifact.Length
-			wanted = wanted || file.delta.on()
+		if file.artifact == nil {
+			continue
+		}
+		room.Files[file.name] = file.artifact.Length
+		if file.delta.on() {
+			room.Files[mapName(file)] = file.delta.target.Length
+			wanted = true
 		}
 	}
 	if wanted {
@@ -139,58 +146,10 @@ func (n *Node) chunkMap(ctx context.Context, d *delta, a metadata.Artifact) (*ch
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		n.Logger.Warn("there is no chunk map to work with; fetching all of the file", "map", d.target.Target, "error", err)
+		n.Logger.Warn("there is no chunk map to work with", "map", d.target.Target, "error", err)
 		d.off()
 		return nil, nil
 	}
 	d.chunks = m
 	return m, nil
-}
-
-// seeds are old content that is open.
-type seeds struct {
-	list   []client.Seed
-	opened []io.Closer // in the order of closing
-}
-
-// openSeeds opens what may hold parts of a file's new content: the file in the
-// slot that is not written, the old one in the slot that is, and what an earlier
-// run left of that. What cannot be opened is no seed.
-func (n *Node) openSeeds(w *image.Writer, file slotFile) *seeds {
-	s := new(seeds)
-	r, err := image.OpenSlot(file.delta.other)
-	if err == nil {
-		var f *os.File
-		if f, err = r.Open(file.name); err == nil {
-			err = s.add("slot "+file.delta.other.Name, f)
-		}
-		s.opened = append(s.opened, r)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		n.Logger.Warn("the other slot's file cannot be reused", "file", file.name, "error", err)
-	}
-	old, err := w.OpenSeeds(file.name)
-	for _, f := range old {
-		err = errors.Join(err, s.add("old file", f))
-	}
-	if err != nil {
-		n.Logger.Warn("the slot's old file cannot be reused", "file", file.name, "error", err)
-	}
-	return s
-}
-
-func (s *seeds) add(name string, f *os.File) error {
-	s.opened = append(s.opened, f)
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	s.list = append(s.list, client.Seed{Name: name, Content: f, Size: st.Size()})
-	return nil
-}
-
-func (s *seeds) close() {
-	for _, c := range s.opened {
-		_ = c.Close() // read only
-	}
 }

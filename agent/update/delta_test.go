@@ -52,8 +52,23 @@ func (r *rig) wantFile(slot grub.Slot, name string, data []byte) {
 	if !bytes.Equal(got, data) {
 		r.t.Errorf("slot %s: %s is not what was published", slot, name)
 	}
+	if got := r.files(slot); got != files && got != filesWithMap {
+		r.t.Errorf("slot %s has %s", slot, got)
+	}
+}
+
+// What a slot has of a release, with and without a chunk map of the initramfs. The
+// kernel is too small for one.
+const (
+	files        = "cmdline.cfg initramfs lost+found release.json vmlinuz"
+	filesWithMap = "cmdline.cfg initramfs initramfs.chunks lost+found release.json vmlinuz"
+)
+
+// files lists a slot.
+func (r *rig) files(slot grub.Slot) string {
+	r.t.Helper()
 	dir := r.t.TempDir()
-	r.run("mount", "-o", "ro,noload", disk.Slot(slot).Device, dir)
+	r.run("mount", "-o", "ro,noload", fmt.Sprintf("%sp%d", r.loop, partition(slot)), dir)
 	defer r.run("umount", dir)
 	entries, err := os.ReadDir(dir)
 	must(r.t, err)
@@ -61,9 +76,7 @@ func (r *rig) wantFile(slot grub.Slot, name string, data []byte) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if got := strings.Join(names, " "); got != "cmdline.cfg initramfs lost+found release.json vmlinuz" {
-		r.t.Errorf("slot %s has %s", slot, got)
-	}
+	return strings.Join(names, " ")
 }
 
 // changedBytes is what changed costs at most: the changes with the chunks that

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"tufboot/grub"
 	"tufboot/image"
@@ -159,6 +161,11 @@ func (b *builder) stageRelease(tree string) error {
 	}
 	if err := copyFile(filepath.Join(root, grub.InitramfsFile), b.Initramfs); err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Beside)) {
+		if err := writeNew(filepath.Join(root, name), b.Beside[name], 0o644); err != nil {
+			return err
+		}
 	}
 	if err := writeNew(filepath.Join(root, grub.CmdlineFile), cmdline, 0o644); err != nil {
 		return err

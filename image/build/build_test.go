@@ -54,6 +54,7 @@ func smallIn(t *testing.T, dir string) build.Options {
 		Initramfs: filepath.Join(dir, "initramfs"),
 		Manifest:  []byte("{\"version\":\"v1\"}\n"),
 		Cmdline:   "console=ttyS0 quiet",
+		Beside:    map[string][]byte{"vmlinuz.chunks": []byte("map"), "initramfs.chunks": []byte("another map")},
 		Data: map[string][]byte{
 			"tufboot/root.json":      []byte("root"),
 			"tufboot/etc/agent.yaml": []byte("server: x\n"),
@@ -127,9 +128,11 @@ func TestBuild(t *testing.T) {
 		for i, p := range r.Partitions[1:3] {
 			checkExt4(t, extract(t, o.Output, p), p.Name)
 			for name, want := range map[string][]byte{
-				"vmlinuz":      mustRead(t, o.Kernel),
-				"initramfs":    mustRead(t, o.Initramfs),
-				"release.json": o.Manifest,
+				"vmlinuz":          mustRead(t, o.Kernel),
+				"initramfs":        mustRead(t, o.Initramfs),
+				"vmlinuz.chunks":   o.Beside["vmlinuz.chunks"],
+				"initramfs.chunks": o.Beside["initramfs.chunks"],
+				"release.json":     o.Manifest,
 			} {
 				got := tool(t, "grub-common", "grub-fstest", o.Output, "cat", fmt.Sprintf("(loop0,gpt%d)/%s", 2+i, name))
 				if !bytes.Equal(got, want) {
@@ -361,6 +364,7 @@ func TestBuildOptions(t *testing.T) {
 				panic(err)
 			}
 		},
+		"a slot's file outside": func(o *build.Options) { o.Beside = map[string][]byte{"../x": nil} },
 		"DATA path outside":     func(o *build.Options) { o.Data = map[string][]byte{"../x": nil} },
 		"DATA path absolute":    func(o *build.Options) { o.Data = map[string][]byte{"/x": nil} },
 		"EFI too small for FAT": func(o *build.Options) { o.EFISize = 16 * build.MiB },

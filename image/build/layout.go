@@ -64,7 +64,7 @@ func plan(o Options) (*layout, error) {
 	}
 	size = size / alignment * alignment
 	data = size - tailSize - alignment - efi - 2*slot
-	if data < max(minExt4Size, needed(dataSize(o))) {
+	if data < max(minExt4Size, needed(contentSize(o.Data))) {
 		return nil, fmt.Errorf("a disk of %d MiB leaves %d MiB for %s, which is too little", size/MiB, data/MiB, o.Labels.Data)
 	}
 	ids := newIDs(o.Seed)
@@ -93,7 +93,7 @@ func needed(content int64) int64 {
 
 // releaseSize returns the bytes of the first release's files.
 func releaseSize(o Options) (int64, error) {
-	total := int64(len(o.Manifest) + len(o.Cmdline))
+	total := int64(len(o.Manifest)+len(o.Cmdline)) + contentSize(o.Beside)
 	for _, path := range []string{o.Kernel, o.Initramfs} {
 		st, err := os.Stat(path)
 		if err != nil {
@@ -107,9 +107,9 @@ func releaseSize(o Options) (int64, error) {
 	return total, nil
 }
 
-func dataSize(o Options) int64 {
+func contentSize(files map[string][]byte) int64 {
 	var total int64
-	for _, content := range o.Data {
+	for _, content := range files {
 		total += int64(len(content))
 	}
 	return total

@@ -23,6 +23,8 @@ type Options struct {
 	Initramfs string // path
 	Manifest  []byte // release.json, stored as it is
 	Cmdline   string // the release's kernel command line
+	// Beside is further small files of a slot: plain name -> content.
+	Beside map[string][]byte
 
 	// Data is what the DATA file system holds at first: slash-separated
 	// relative path -> content. The files get mode 0600 and belong to root.
@@ -113,6 +115,11 @@ func (o Options) withDefaults() (Options, error) {
 	for name := range o.Data {
 		if !fs.ValidPath(name) || name == "." {
 			return o, fmt.Errorf("path %q for DATA is not a clean relative path", name)
+		}
+	}
+	for name := range o.Beside {
+		if name != filepath.Base(name) || !fs.ValidPath(name) || name == "." {
+			return o, fmt.Errorf("%q cannot be the name of a slot's file", name)
 		}
 	}
 	if st, err := os.Lstat(o.Output); err == nil && !st.Mode().IsRegular() {

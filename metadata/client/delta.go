@@ -23,13 +23,18 @@ type Seed struct {
 	Name    string // for the log
 	Content io.ReaderAt
 	Size    int64 // in bytes
+	// Map returns what somebody says of where chunks lie in Content, which need not
+	// be searched then. It is called at most once, and only if chunks are wanted yet.
+	// Nil, or one with other Params than the artifact's: there is none.
+	Map func() *chunks.Map
 }
 
 // Delta says of what an artifact can be put together.
 type Delta struct {
 	// Map is the artifact's chunk map (see ChunkMap). Nil: all of it is fetched.
 	Map *chunks.Map
-	// Seeds are searched in this order, until every chunk is found.
+	// Seeds are looked through in this order until every chunk is found: those with a
+	// map first, since that costs nothing.
 	Seeds []Seed
 	// MaxRequests is for how many parts the server is asked at most when nothing
 	// goes wrong; below 1 counts as 1.
@@ -177,20 +182,14 @@ func (b *build) assemble(ctx context.Context) error {
 	}
 	slab := b.slab
 	b.finder = newFinder(b.delta.Map, b.first)
-	for i, s := range b.delta.Seeds {
-		if err := b.finder.search(ctx, i, s, slab); err != nil && ctx.Err() == nil {
-			b.log.Warn("old content cannot be read to its end", "file", b.name, "seed", s.Name, "error", err)
-		}
-		if b.finder.missing == 0 {
-			break
-		}
-	}
+	searched := b.locate(ctx, slab)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	b.plan()
 	fetch, requests := chunks.Cost(b.spans)
-	b.log.Info("old content was searched", "file", b.name, "fetch", fetch, "requests", requests, "reuse", b.length-b.done-fetch)
+	b.log.Info("looked for old content", "file", b.name, "fetch", fetch, "requests", requests,
+		"reuse", b.length-b.done-fetch, "searched", searched)
 	if fetch >= b.length-b.done {
 		return nil
 	}
@@ -203,6 +202,36 @@ func (b *build) assemble(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// locate finds out where the wanted chunks lie, and returns how many seeds had to be
+// searched for that.
+func (b *build) locate(ctx context.Context, slab []byte) (searched int) {
+	var unknown []int
+	for i, s := range b.delta.Seeds {
+		var m *chunks.Map
+		if s.Map != nil && b.finder.missing > 0 {
+			m = s.Map()
+		}
+		switch {
+		case m == nil || m.Params != b.delta.Map.Params:
+			unknown = append(unknown, i)
+		case !b.finder.believe(m, i, s.Content, slab):
+			b.log.Warn("the map of old content is wrong; searching the content", "file", b.name, "seed", s.Name)
+			unknown = append(unknown, i)
+		}
+	}
+	for _, i := range unknown {
+		if b.finder.missing == 0 || ctx.Err() != nil {
+			break
+		}
+		searched++
+		s := b.delta.Seeds[i]
+		if err := b.finder.search(ctx, i, s, slab); err != nil && ctx.Err() == nil {
+			b.log.Warn("old content cannot be read to its end", "file", b.name, "seed", s.Name, "error", err)
+		}
+	}
+	return searched
 }
 
 // plan decides what is copied and what is fetched of the rest.

@@ -51,10 +51,11 @@ func (o *orderer) forward(ctx context.Context, s chunks.Span) error {
 }
 
 // copySpan copies a span from the seeds. What has changed there since it was
-// found is fetched: chunk by chunk as long as there are requests to spare, then
-// all that is left of the span, so that nothing is fetched twice.
+// found is fetched: as long as there are requests to spare a chunk, and twice as many
+// each time that what follows has changed too; then all that is left of the span, so
+// that nothing is fetched twice.
 func (o *orderer) copySpan(ctx context.Context, s chunks.Span) error {
-	for s.From < s.To {
+	for run := 1; s.From < s.To; {
 		copied, err := o.copyRun(ctx, s)
 		if err != nil {
 			return err
@@ -64,14 +65,20 @@ func (o *orderer) copySpan(ctx context.Context, s chunks.Span) error {
 			s.From++
 		}
 		if copied > 0 {
+			run = 1
 			continue
 		}
 		bad := s
 		if o.spare > 0 {
 			o.spare--
-			bad.To, bad.End = s.From+1, s.Start+int64(o.wanted(s.From))
+			bad.To, bad.End = s.From, s.Start
+			for range min(run, s.To-s.From) {
+				bad.End += int64(o.wanted(bad.To))
+				bad.To++
+			}
+			run *= 2
 		}
-		o.log.Warn("old content has changed since it was searched", "file", o.name, "chunk", s.From)
+		o.log.Warn("old content is not what was found there; fetching it", "file", o.name, "chunk", s.From, "chunks", bad.To-bad.From)
 		if err := o.repair(ctx, bad); err != nil {
 			return err
 		}

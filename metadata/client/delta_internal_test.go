@@ -85,13 +85,28 @@ func newPayload(t testing.TB, size uint16, edits []byte) payload {
 		}
 	}
 	p.data = append(p.data, 'e') // never empty
+	p.chunks = mapped(t, p.data)
+	return p
+}
+
+func mapped(t testing.TB, data []byte) *chunks.Map {
+	t.Helper()
 	b := chunks.NewBuilder(chunks.Params{Min: 1 << 10, Average: 2 << 10, Max: 6 << 10})
-	_, _ = b.Write(p.data)
-	var err error
-	if p.chunks, err = b.Map(); err != nil {
+	_, _ = b.Write(data)
+	m, err := b.Map()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return m
+}
+
+// lie lets a map say of each so many chunks that one of want's is there.
+func lie(m, want *chunks.Map, every int) {
+	for i := range m.Chunks {
+		if i%every == every-1 {
+			m.Chunks[i].ID = want.Chunks[i%len(want.Chunks)].ID
+		}
+	}
 }
 
 func (p payload) build(s source, w io.Writer, requests int, seeds ...[]byte) *build {
@@ -110,22 +125,41 @@ func (p payload) build(s source, w io.Writer, requests int, seeds ...[]byte) *bu
 }
 
 // FuzzDelta puts files together that were made by random edits from older ones,
-// going on from what is held, with a server that fails in random ways. Nil means
-// that the file is right; where nothing failed, it is nil, and no byte was
-// fetched or copied twice.
+// going on from what is held, with a server that fails in random ways, and with seeds
+// whose maps are right (lies is 1), or lie, or are not there (0). Nil means that the
+// file is right; where nothing failed, it is nil, and no byte was fetched or copied
+// twice.
 func FuzzDelta(f *testing.F) {
-	f.Add(uint16(1000), uint16(0), uint8(48), []byte{}, []byte{})
-	f.Add(uint16(60000), uint16(0), uint8(48), []byte{10, 0, 1, 90, 1, 20, 150, 2, 200, 220, 3, 255}, []byte{})
-	f.Add(uint16(60000), uint16(33333), uint8(2), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{})
-	f.Add(uint16(60000), uint16(0), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{0, 5, 4, 3})
-	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{4, 1})
-	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{0, 2, 5, 5, 5, 5, 5})
-	f.Fuzz(func(t *testing.T, size, held uint16, requests uint8, edits, faults []byte) {
+	f.Add(uint16(1000), uint16(0), uint8(48), []byte{}, []byte{}, uint8(0))
+	f.Add(uint16(1000), uint16(0), uint8(48), []byte{}, []byte{}, uint8(1))
+	f.Add(uint16(60000), uint16(0), uint8(48), []byte{10, 0, 1, 90, 1, 20, 150, 2, 200, 220, 3, 255}, []byte{}, uint8(0))
+	f.Add(uint16(60000), uint16(0), uint8(48), []byte{10, 0, 1, 90, 1, 20, 150, 2, 200, 220, 3, 255}, []byte{}, uint8(1))
+	f.Add(uint16(60000), uint16(33333), uint8(2), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{}, uint8(0))
+	f.Add(uint16(60000), uint16(33333), uint8(2), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{}, uint8(1))
+	f.Add(uint16(60000), uint16(0), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{0, 5, 4, 3}, uint8(0))
+	f.Add(uint16(60000), uint16(0), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{0, 5, 4, 3}, uint8(1))
+	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{4, 1}, uint8(0))
+	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{4, 1}, uint8(1))
+	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{0, 2, 5, 5, 5, 5, 5}, uint8(0))
+	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{0, 2, 5, 5, 5, 5, 5}, uint8(1))
+	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{}, uint8(2))
+	f.Add(uint16(60000), uint16(7), uint8(9), []byte{50, 0, 1, 90, 0, 20, 150, 0, 200}, []byte{}, uint8(100))
+	f.Fuzz(func(t *testing.T, size, held uint16, requests uint8, edits, faults []byte, lies uint8) {
 		p := newPayload(t, size, edits)
 		s := &faulty{data: p.data, faults: faults}
 		have := p.data[:int(held)%(len(p.data)+1)]
 		got := bytes.NewBuffer(bytes.Clone(have))
 		b := p.build(s, got, int(requests), p.old[:len(p.old)/2], p.old)
+		for i, old := range [][]byte{p.old[:len(p.old)/2], p.old} {
+			if lies == 0 {
+				break
+			}
+			m := mapped(t, old)
+			if lies > 1 {
+				lie(m, p.chunks, int(lies))
+			}
+			b.delta.Seeds[i].Map = func() *chunks.Map { return m }
+		}
 		err := b.run(t.Context(), bytes.NewReader(have))
 		if err == nil && !bytes.Equal(got.Bytes(), p.data) {
 			t.Error("a wrong file was taken for the right one")
@@ -142,7 +176,7 @@ func FuzzDelta(f *testing.F) {
 		if sum := b.fetched.Load() + b.reused; sum != int64(len(p.data)-len(have)) {
 			t.Errorf("%d bytes fetched and copied, of %d", sum, len(p.data)-len(have))
 		}
-		if n := b.requests.Load(); n > max(int64(requests), 1) {
+		if n := b.requests.Load(); n > max(int64(requests), 1) && lies <= 1 {
 			t.Errorf("%d requests, at most %d", n, requests)
 		}
 	})

@@ -117,19 +117,20 @@ func (o PublishOptions) targets() []string {
 	return names
 }
 
-// Manifest returns the encoded manifest of a release, the very bytes that
-// Publish would publish, and copies nothing. Of opts it needs no keys and no
-// channel.
-func Manifest(ctx context.Context, opts PublishOptions) ([]byte, error) {
+// Manifest returns the encoded manifest of a release and the chunk maps that it
+// names, by the last part of their target names: the very bytes that Publish would
+// publish. It copies nothing. Of opts it needs no keys and no channel.
+func Manifest(ctx context.Context, opts PublishOptions) (manifest []byte, maps map[string][]byte, err error) {
 	if err := opts.check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	release, err := makeRelease(ctx, opts, hasher{}, !opts.NoDelta)
+	kept := mapKeeper{maps: make(map[string][]byte)}
+	release, err := makeRelease(ctx, opts, kept, !opts.NoDelta)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	manifest, err := release.Encode()
-	return manifest, badValue(err)
+	manifest, err = release.Encode()
+	return manifest, kept.maps, badValue(err)
 }
 
 // addRelease adds the release's targets, if they are not there.

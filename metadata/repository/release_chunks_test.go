@@ -70,9 +70,12 @@ func TestPublishChunkMap(t *testing.T) {
 		if v, err := Verify(t.Context(), r.store, VerifyOptions{Options: at(start)}); err != nil || v.Targets != 5 {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
-		manifest, err := Manifest(t.Context(), opts)
+		manifest, maps, err := Manifest(t.Context(), opts)
 		if err != nil || metadata.IdentityOf(manifest) != p.ID {
 			t.Errorf("%s: Manifest says something else than was published: %s, %v", name, manifest, err)
+		}
+		if len(maps) != 1 || !bytes.Equal(maps[metadata.InitramfsFile+metadata.ChunksSuffix], encoded) {
+			t.Errorf("%s: %d maps, or others than were published", name, len(maps))
 		}
 		if list, err := r.List(t.Context()); err != nil || list[0].Size != p.Release.Size() || list[0].Maps != int64(len(encoded)) {
 			t.Errorf("%s: listed as %+v, %v", name, list, err)

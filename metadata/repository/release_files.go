@@ -1,10 +1,13 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"strings"
 
 	"tufboot/metadata"
 	"tufboot/metadata/chunks"
@@ -30,6 +33,33 @@ func (hasher) add(ctx context.Context, target string, open func() (io.ReadCloser
 		return metadata.Artifact{}, fmt.Errorf("target %s: %w", target, err)
 	}
 	return metadata.Artifact{Target: target, Length: length, SHA256: sum}, nil
+}
+
+// mapKeeper is the adder that keeps chunk maps, which are small, by the last part of
+// their names.
+type mapKeeper struct {
+	hasher
+	maps map[string][]byte
+}
+
+func (k mapKeeper) add(ctx context.Context, target string, open func() (io.ReadCloser, error)) (metadata.Artifact, error) {
+	if !strings.HasSuffix(target, metadata.ChunksSuffix) {
+		return k.hasher.add(ctx, target, open)
+	}
+	var kept bytes.Buffer
+	a, err := k.hasher.add(ctx, target, func() (io.ReadCloser, error) {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		kept.Reset()
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.TeeReader(r, &kept), r}, nil
+	})
+	k.maps[path.Base(target)] = kept.Bytes()
+	return a, err
 }
 
 // makeRelease returns the manifest for the files, which to takes; with chunk maps,
