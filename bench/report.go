@@ -78,7 +78,7 @@ func (b *bench) machine(ctx context.Context) (string, error) {
 		versions = append(versions, name+" "+shell("dpkg-query -W -f '${Version}' "+name))
 	}
 	versions = append(versions, "desync "+shell("go version -m "+b.tools+"/desync | awk '$1 == \"mod\" || $1 == \"dep\" && $2 ~ /folbricht.desync$/ {print $3; exit}'"))
-	return fmt.Sprintf("%s; Linux %s; %d processors (%s), %s of memory; %s; tufboot %s; %d rounds.\n\n%s.\n",
+	return fmt.Sprintf("%s; Linux %s; %d processors (%s), %s of memory; %s; tufboot %s; rounds: %d.\n\n%s.\n",
 		shell(". /etc/os-release; echo $PRETTY_NAME"), shell("uname -r"), runtime.NumCPU(),
 		shell("lscpu | sed -n 's/^Model name: *//p'"), shell("free -g --si | awk '/^Mem/ {print $2 \" GB\"}'"),
 		time.Now().UTC().Format(time.DateOnly), shell(b.bin+"/agent --version | awk '{print $3}'"), b.rounds, strings.Join(versions, ", ")), nil
