@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,8 @@ type SeedFile struct {
 	file *os.File
 	size int64
 	next atomic.Int64 // behind the last piece that was read
+	busy atomic.Bool  // asking the device for more
+	asks sync.WaitGroup
 }
 
 func openSeed(root *os.Root, name string) (*SeedFile, error) {
@@ -85,11 +88,22 @@ const readAhead = 1 << 20
 // what is behind it meanwhile.
 func (s *SeedFile) ReadAt(p []byte, offset int64) (int, error) {
 	end := offset + int64(len(p))
-	if s.next.Swap(end) == offset {
-		_ = unix.Fadvise(int(s.file.Fd()), end, readAhead, unix.FADV_WILLNEED) // only saves time
+	if s.next.Swap(end) == offset && s.busy.CompareAndSwap(false, true) {
+		s.asks.Go(func() { s.ahead(end) })
 	}
 	return s.file.ReadAt(p, offset)
 }
 
-// Close implements io.Closer.
-func (s *SeedFile) Close() error { return s.file.Close() }
+// ahead has the device read what lies behind a place. That takes about as long as to
+// copy it from memory, so whoever reads does not wait for it.
+func (s *SeedFile) ahead(from int64) {
+	_ = unix.Fadvise(int(s.file.Fd()), from, readAhead, unix.FADV_WILLNEED) // only saves time
+	s.busy.Store(false)
+}
+
+// Close implements io.Closer. Nothing of the file is in use after it, so that the
+// slot can be unmounted.
+func (s *SeedFile) Close() error {
+	s.asks.Wait()
+	return s.file.Close()
+}

@@ -268,12 +268,24 @@ type piece struct {
 	reused bool
 }
 
-// pieceSize is the size of a piece's buffer: at least one chunk. A quarter of the
-// slab is for copying, the rest for fetching ahead.
+// A piece's buffer holds at least one chunk. A quarter of the slab is for copying,
+// the rest for fetching ahead: in smaller pieces, since many a part is small.
 const (
-	pieceSize  = 4 * chunks.MaxChunk
-	copyPieces = slabSize / pieceSize / 4
+	copySize    = 4 * chunks.MaxChunk
+	copyPieces  = slabSize / 4 / copySize
+	fetchSize   = 2 * chunks.MaxChunk
+	fetchPieces = slabSize / 4 * 3 / fetchSize
 )
+
+// buffers returns a pool of n buffers of memory from slab, and the rest of slab.
+func buffers(slab []byte, n, size int) (pool chan []byte, rest []byte) {
+	pool = make(chan []byte, n)
+	for range n {
+		pool <- slab[:size:size]
+		slab = slab[size:]
+	}
+	return pool, slab
+}
 
 // transfer runs the three stages: fetching, putting in order, writing. All have
 // ended when it returns.
@@ -286,12 +298,11 @@ func (b *build) transfer(ctx context.Context, slab []byte) (err error) {
 		}
 		stages.Wait()
 	}()
-	pools := [2]chan []byte{make(chan []byte, copyPieces), make(chan []byte, slabSize/pieceSize)}
-	for i := range slabSize / pieceSize {
-		pools[min(i/copyPieces, 1)] <- slab[i*pieceSize:][:pieceSize:pieceSize]
-	}
-	f := &fetcher{build: b, pool: pools[1], opened: make(chan opened), pieces: make(chan piece)}
-	o := &orderer{build: b, fetcher: f, pool: pools[0], pieces: make(chan piece, slabSize/pieceSize)}
+	copying, rest := buffers(slab, copyPieces, copySize)
+	fetching, _ := buffers(rest, fetchPieces, fetchSize)
+	// There is room for every piece: what limits a stage is its pool.
+	f := &fetcher{build: b, pool: fetching, opened: make(chan opened), pieces: make(chan piece, fetchPieces)}
+	o := &orderer{build: b, fetcher: f, pool: copying, pieces: make(chan piece, copyPieces+fetchPieces)}
 	stages.Go(func() { f.openAll(ctx) })
 	stages.Go(func() { f.run(ctx) })
 	stages.Go(func() { o.run(ctx) })

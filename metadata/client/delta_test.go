@@ -656,6 +656,46 @@ func TestDeltaEnds(t *testing.T) {
 	}
 }
 
+// What is missing is fetched while old content is copied: here nothing is copied
+// before all parts have come. A bubble in which all wait for each other fails.
+func TestDeltaFetchesAhead(t *testing.T) {
+	data := random(1, 4<<20)
+	r := newRepo(t, "repo")
+	a := r.put("releases/v1/amd64/payload", data)
+	r.publish()
+	const n = 10
+	seed := edited(data, n, 100)
+	m, old := mapOf(t, data), mapOf(t, seed)
+	synctest.Test(t, func(t *testing.T) {
+		var came atomic.Int64
+		all := make(chan struct{})
+		opts := options(t, r, "http://server")
+		opts.Transport = parts(r, data, func(_ *http.Request, body io.Reader) io.ReadCloser {
+			return closer{body, func() {
+				if came.Add(1) == n {
+					close(all)
+				}
+			}}
+		})
+		c := refreshed(t, opts)
+		copied := readerAt(func(p []byte, offset int64) (int, error) {
+			if len(p) > chunks.MaxChunk { // it is not just looked at
+				<-all
+			}
+			return bytes.NewReader(seed).ReadAt(p, offset)
+		})
+		d := client.Delta{Map: m, MaxRequests: 48, Seeds: []client.Seed{{Content: copied, Size: int64(len(seed)), Map: func() *chunks.Map { return old }}}}
+		usage, err := c.DownloadDelta(t.Context(), a, d, nil, io.Discard, nil)
+		if err != nil || usage.Requests != n {
+			t.Errorf("usage %+v, %v", usage, err)
+		}
+	})
+}
+
+type readerAt func(p []byte, offset int64) (int, error)
+
+func (f readerAt) ReadAt(p []byte, offset int64) (int, error) { return f(p, offset) }
+
 type closer struct {
 	io.Reader
 	close func()
