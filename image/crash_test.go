@@ -74,7 +74,11 @@ func streamForEver(device, how string) {
 			rest = rest[n:]
 			os.Stderr.WriteString(".")
 		}
-		_, err = io.Copy(io.Discard, os.Stdin)
+		// Earlier processes may have come so far before they were killed that fewer
+		// pieces were left than this one is asked for.
+		for err == nil {
+			_, err = os.Stderr.WriteString(".")
+		}
 		return err
 	})
 	println("ended", err.Error())
