@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tufboot/metadata"
 	"tufboot/metadata/client"
 )
 
@@ -31,6 +32,7 @@ type fleet struct {
 	root  []byte
 	roots *x509.CertPool
 	moved atomic.Int64 // bytes on all connections, both ways
+	have  atomic.Value // metadata.ID: the release that a node has seen before
 }
 
 // checks are what one look of the whole fleet cost.
@@ -192,13 +194,12 @@ func (f *fleet) node(ctx context.Context, url string, n int64, version string) e
 	if err != nil {
 		return err
 	}
-	if err := c.Refresh(ctx); err != nil {
-		return err
-	}
-	r, err := c.Resolve(ctx, "stable", "amd64")
+	have, _ := f.have.Load().(metadata.ID)
+	r, err := c.Latest(ctx, "stable", "amd64", "", have)
 	if err != nil {
 		return err
 	}
+	f.have.Store(r.ID)
 	if r.Release.Version != version {
 		return fmt.Errorf("sees release %s instead of %s", r.Release.Version, version)
 	}

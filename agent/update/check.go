@@ -59,10 +59,8 @@ func (n *Node) plan(ctx context.Context, s State, f Facts, situation Situation, 
 	if err := f.refusal(situation); err != nil {
 		return Plan{}, err
 	}
-	if err := n.Client.Refresh(ctx); err != nil {
-		return Plan{}, err
-	}
-	r, err := n.resolve(ctx, f, want)
+	booted := n.running(f)
+	r, err := n.resolve(ctx, booted, want)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -75,7 +73,7 @@ func (n *Node) plan(ctx context.Context, s State, f Facts, situation Situation, 
 			return Plan{}, err
 		}
 	}
-	if !f.Rescue && n.slotRelease(f.Booted.Slot).ID == r.ID {
+	if booted.ID == r.ID {
 		return p, nil
 	}
 	if err := n.objection(s, p, want); err != nil {
@@ -105,6 +103,14 @@ type SlotRelease struct {
 	ID      metadata.ID `json:"release,omitempty"`
 	Version string      `json:"version,omitempty"`
 	Problem string      `json:"problem,omitempty"` // why the manifest cannot be read
+}
+
+// running returns the booted slot's release; zero in a rescue system.
+func (n *Node) running(f Facts) SlotRelease {
+	if f.Rescue {
+		return SlotRelease{}
+	}
+	return n.slotRelease(f.Booted.Slot)
 }
 
 // slotRelease reads a slot's manifest as GRUB would see it.

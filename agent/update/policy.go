@@ -115,17 +115,16 @@ func (n *Node) wait(p Plan) error {
 	return nil
 }
 
-// resolve returns the release that was asked for by version, or else the one
-// that the channel has for this node.
-func (n *Node) resolve(ctx context.Context, f Facts, want string) (*client.Resolved, error) {
+// resolve asks the repository for the release with the given version, or else
+// for the one that the channel has for this node.
+func (n *Node) resolve(ctx context.Context, booted SlotRelease, want string) (*client.Resolved, error) {
 	if want != "" {
+		if err := n.Client.Refresh(ctx); err != nil {
+			return nil, err
+		}
 		return n.Client.ReleaseByVersion(ctx, want, n.Arch)
 	}
-	booted := ""
-	if !f.Rescue {
-		booted = n.slotRelease(f.Booted.Slot).Version
-	}
-	r, err := n.Client.ResolveFor(ctx, n.Channel, n.Arch, booted)
+	r, err := n.Client.Latest(ctx, n.Channel, n.Arch, booted.Version, booted.ID)
 	if errors.Is(err, metadata.ErrNoPath) {
 		return nil, refuse(ReasonNoPath,
 			"the repository's owner names a release in between (a step); by hand, `agent update --release VERSION` goes to any release, at your own risk",

@@ -45,16 +45,17 @@ type Options struct {
 // Client reads one repository. It is not safe for concurrent use; several
 // processes may share a Dir.
 type Client struct {
-	opts    Options
-	source  source
-	store   *store
-	log     *slog.Logger
-	retry   backoff
-	limit   *limiter                         // nil: none
-	trusted *trustedmetadata.TrustedMetadata // nil until a refresh was complete
-	ref     reference                        // of that refresh
-	known   keyIDs                           // of all roots of that refresh
-	slab    []byte                           // for assemble; nil before the first one
+	opts     Options
+	source   source
+	store    *store
+	log      *slog.Logger
+	retry    backoff
+	limit    *limiter                         // nil: none
+	trusted  *trustedmetadata.TrustedMetadata // nil until Refresh or Latest succeeded
+	complete bool                             // trusted has snapshot and targets
+	ref      reference                        // of that refresh
+	known    keyIDs                           // of all roots of that refresh
+	slab     []byte                           // for assemble; nil before the first one
 }
 
 // New returns a client. It touches neither the network nor Dir. An error is a

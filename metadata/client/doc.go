@@ -22,6 +22,7 @@
 //	                                   delegated ones those last used, bounded
 //	clock.json                         the reference time of the last complete refresh
 //	content/SHA256                     channel files and manifests, by hash
+//	latest.json                        where the channel led, and under which metadata
 //	*.broken                           what could not be used, for a look; bounded
 //
 // Kept files are read as if an attacker had written them. Each refresh walks

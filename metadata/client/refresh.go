@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,32 +42,63 @@ func remote(file string) string { return metadata.MetadataDir + "/" + file }
 // that Dir cannot be written; after an error nothing can be resolved or
 // downloaded, and what was held before is still held.
 func (c *Client) Refresh(ctx context.Context) error {
-	c.trusted, c.known = nil, make(keyIDs)
-	unlock, err := c.store.open(ctx)
+	r, unlock, err := c.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	return r.finish(ctx)
+}
+
+// begin takes the lock and brings root and timestamp up to date: what every
+// check asks the server for. The returned function gives the lock back.
+func (c *Client) begin(ctx context.Context) (*refresh, func(), error) {
+	c.trusted, c.complete, c.known = nil, false, make(keyIDs)
+	unlock, err := c.store.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := c.newRefresh()
+	if err == nil {
+		err = r.root(ctx)
+	}
+	if err == nil {
+		err = r.timestamp(ctx)
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return r, unlock, nil
+}
+
+// newRefresh returns a refresh that trusts the built-in root and no more.
+func (c *Client) newRefresh() (*refresh, error) {
 	ref, err := c.loadClock()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	trusted, err := loadRoot(c.opts.Root)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	trusted.RefTime = ref.time
-	r := &refresh{Client: c, t: trusted, ref: ref}
-	for _, step := range []func(context.Context) error{r.root, r.timestamp, r.snapshot, r.targets} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	if err := c.store.saveClock(ref); err != nil {
+	return &refresh{Client: c, t: trusted, ref: ref, rootSum: sha256.Sum256(c.opts.Root)}, nil
+}
+
+// finish brings snapshot and targets up to date.
+func (r *refresh) finish(ctx context.Context) error {
+	if err := r.snapshot(ctx); err != nil {
 		return err
 	}
-	c.pruneRoles(trusted)
-	c.trusted, c.ref = trusted, ref
+	if err := r.targets(ctx); err != nil {
+		return err
+	}
+	if err := r.store.saveClock(r.ref); err != nil {
+		return err
+	}
+	r.pruneRoles(r.t)
+	r.Client.trusted, r.Client.ref, r.complete = r.t, r.ref, true
 	return nil
 }
 
@@ -84,8 +116,9 @@ func (c *Client) loadClock() (reference, error) {
 // refresh is one run of the workflow.
 type refresh struct {
 	*Client
-	t   *trustedmetadata.TrustedMetadata
-	ref reference
+	t       *trustedmetadata.TrustedMetadata
+	ref     reference
+	rootSum [sha256.Size]byte // of the newest root
 }
 
 // root walks from the built-in root to the newest (section 5.3), each step from
@@ -131,6 +164,9 @@ func (r *refresh) keepBuiltIn() error {
 func (r *refresh) updateRoot(data []byte) error {
 	return guard(func() error {
 		_, err := r.t.UpdateRoot(data)
+		if err == nil {
+			r.rootSum = sha256.Sum256(data)
+		}
 		return err
 	})
 }

@@ -65,9 +65,14 @@ func (c *Client) ResolveFor(ctx context.Context, channel, arch, booted string) (
 			Err: fmt.Errorf("%s has SHA-256 %s, but channel %s points to %s", ref.Target, resolved.ID, channel, ref.SHA256),
 		}
 	}
-	resolved.Channel, resolved.Ref = channel, ref
-	resolved.Current, resolved.Maintenance = ch.Releases[arch], ch.Maintenance
-	return resolved, nil
+	return resolved.by(ch, ref, arch), nil
+}
+
+// by adds what the channel says that led to the release.
+func (r *Resolved) by(ch *metadata.Channel, ref metadata.ReleaseRef, arch string) *Resolved {
+	r.Channel, r.Ref = ch.Name, ref
+	r.Current, r.Maintenance = ch.Releases[arch], ch.Maintenance
+	return r
 }
 
 // channel reads a channel file.

@@ -119,13 +119,13 @@ func rejectedTargets(t *trustedmetadata.TrustedMetadata, ref reference, file str
 	return rejected(file, data, known, err)
 }
 
-// errNotRefreshed is a caller's mistake.
+// errNotRefreshed is a caller's mistake: also after a Latest that found nothing new.
 var errNotRefreshed = errors.New("metadata client: used before Refresh succeeded")
 
 // lookup returns what the signed metadata says of a target: of targets.json or,
 // in pre-order, of the roles that it delegates to (section 5.6.7).
 func (c *Client) lookup(ctx context.Context, name string) (*tuf.TargetFiles, error) {
-	if c.trusted == nil {
+	if !c.complete {
 		return nil, errNotRefreshed
 	}
 	if err := metadata.CheckTarget(name); err != nil {
