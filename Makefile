@@ -28,6 +28,10 @@ PROVIDERS  := gcs,azure,awskms,azurekms,gcpkms,hashivault
 GOLANGCI   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
 
+# Their tests derive hundreds of keys from passwords, which takes the race detector
+# minutes: it sees only those that do several things at once.
+SLOW_KEYS  := /repo-tool /metadata/repository
+
 .PHONY: help deps build unit test e2e demo image fuzz lint vuln testdata docs bench clean size
 
 help: ## list the targets
@@ -52,8 +56,9 @@ unit: ## run the fast tests (two minutes at most)
 	$(ROOT_TEST) -short $(ROOT_PKGS)
 
 test: deps build lint ## run the whole proof, as CI does
-	go test -race -timeout 20m $(filter-out %/grub %/repo-tool,$(USER_PKGS))
-	go test -timeout 20m ./repo-tool # without -race: its scripts derive hundreds of keys from passwords
+	go test -race -timeout 20m $(filter-out %/grub $(addprefix %,$(SLOW_KEYS)),$(USER_PKGS))
+	go test -timeout 20m $(addprefix .,$(SLOW_KEYS))
+	go test -race -short -run 'TwoPublishers|Mirror|Attack|Lock|Grow' ./metadata/repository
 	go test -race -short ./grub
 	go test -timeout 20m ./grub # every boot state on the real GRUB
 	$(ROOT_TEST) -race -timeout 20m $(ROOT_PKGS)
