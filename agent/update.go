@@ -28,7 +28,7 @@ Examples:
    agent update --refusal-ok trial-pending,reboot-pending,locked,rollout-not-yet   # in a scheduled job
    agent update --now               # before this node's turn
    agent update --release 1.4.2     # by name, also if it failed before`,
-		Flags: commonFlags(releaseFlag(), nowFlag(), rebootFlag(), noDeltaFlag(), bandwidthFlag(), lockFlag(),
+		Flags: commonFlags(releaseFlag(), nowFlag(), rebootFlag(), noDeltaFlag(), bandwidthFlag(), lockFlag(), splayFlag(),
 			&cli.StringFlag{Name: "refusal-ok", Usage: "end with 0 when refused for one of these `REASONS` (codes with commas between)", EnvVars: []string{"TUFBOOT_REFUSAL_OK"}}),
 		Action: verb(func(ctx context.Context, c *cli.Context, s *session) error {
 			err := runUpdate(ctx, c, s)
@@ -55,6 +55,9 @@ func refusalAllowed(err error, reasons string) bool {
 }
 
 func runUpdate(ctx context.Context, c *cli.Context, s *session) error {
+	if err := splay(ctx, c.Duration("splay"), s.log, pause); err != nil {
+		return err
+	}
 	n, done, err := s.updater()
 	if err != nil {
 		return err

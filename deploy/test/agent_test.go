@@ -55,8 +55,11 @@ func TestAgentKnowsWhatItIsCalledWith(t *testing.T) {
 			}
 		}
 	}
-	if help := output(t, agent, "update", "--help"); !strings.Contains(help, "[$TUFBOOT_REFUSAL_OK]") {
-		t.Error("`agent update` does not know TUFBOOT_REFUSAL_OK")
+	help := output(t, agent, "update", "--help")
+	for _, name := range []string{"TUFBOOT_REFUSAL_OK", "TUFBOOT_SPLAY"} {
+		if !strings.Contains(help, "[$"+name+"]") {
+			t.Errorf("`agent update` does not know %s", name)
+		}
 	}
 }
 
@@ -64,7 +67,7 @@ func TestAgentKnowsWhatItIsCalledWith(t *testing.T) {
 func TestToleratedRefusalsExist(t *testing.T) {
 	codes := read(t, "../../agent/update/refusal.go")
 	env := build(t).update.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Env
-	if len(env) != 1 || env[0].Name != "TUFBOOT_REFUSAL_OK" {
+	if len(env) != 2 || env[0].Name != "TUFBOOT_REFUSAL_OK" {
 		t.Fatalf("env %+v", env)
 	}
 	for reason := range strings.SplitSeq(env[0].Value, ",") {

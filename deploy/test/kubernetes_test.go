@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -117,6 +118,14 @@ func TestCronJob(t *testing.T) {
 	c := job.Template.Spec.Containers[0]
 	if len(c.Args) == 0 || c.Args[0] != "update" || slices.Contains(c.Args, "--reboot") {
 		t.Errorf("args %q", c.Args)
+	}
+	i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "TUFBOOT_SPLAY" })
+	if i < 0 {
+		t.Fatal("all clusters with this schedule ask the server at once")
+	}
+	splay, err := time.ParseDuration(c.Env[i].Value)
+	if err != nil || splay < 30*time.Minute || *job.ActiveDeadlineSeconds < int64((splay+2*time.Hour).Seconds()) {
+		t.Errorf("splay %s (%v), %d s for all", c.Env[i].Value, err, *job.ActiveDeadlineSeconds)
 	}
 }
 

@@ -215,7 +215,11 @@ func TestTimerRunsEverySixHours(t *testing.T) {
 	if n := strings.Count(out, ":17:00 UTC"); n < 5 {
 		t.Errorf("got %s", out)
 	}
-	if u["Timer.RandomizedDelaySec"] == nil || u["Timer.Persistent"] == nil {
+	if u["Timer.FixedRandomDelay"] == nil || u["Timer.Persistent"] == nil {
 		t.Errorf("got %v", u)
+	}
+	// Over most of the six hours, and never into the next run's.
+	if d := u.span(t, "Timer.RandomizedDelaySec"); d < 4*time.Hour || d > 5*time.Hour+30*time.Minute {
+		t.Errorf("a fleet is spread over %v", d)
 	}
 }
