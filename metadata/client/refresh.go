@@ -98,7 +98,8 @@ func (r *refresh) finish(ctx context.Context) error {
 		return err
 	}
 	r.pruneRoles(r.t)
-	r.Client.trusted, r.Client.ref, r.complete = r.t, r.ref, true
+	r.trusted, r.complete = r.t, true
+	r.Client.ref = r.ref
 	return nil
 }
 
