@@ -52,6 +52,9 @@ type rig struct {
 	requests []string
 	// serve, if not nil, answers in place of the file server.
 	serve func(w http.ResponseWriter, r *http.Request, files http.Handler)
+	// transport, if not nil, is how the node reaches repo.example, where its
+	// repository then is.
+	transport http.RoundTripper
 }
 
 // newRig builds the disk with release v1 in both slots, boots slot A, and
@@ -235,9 +238,13 @@ func (r *rig) node() *update.Node {
 	r.t.Helper()
 	disk, err := image.Find(image.FindOptions{Disk: r.loop, Labels: image.DefaultLabels()})
 	must(r.t, err)
+	server := r.server.URL
+	if r.transport != nil {
+		server = "http://repo.example"
+	}
 	c, err := client.New(client.Options{
-		Server: r.server.URL, Root: r.root, Dir: filepath.Join(r.state, "metadata"),
-		Now: func() time.Time { return r.now }, ClockFloor: r.floor,
+		Server: server, Root: r.root, Dir: filepath.Join(r.state, "metadata"),
+		Now: func() time.Time { return r.now }, ClockFloor: r.floor, Transport: r.transport,
 	})
 	must(r.t, err)
 	return update.New(update.Options{
