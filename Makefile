@@ -32,7 +32,7 @@ GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
 # minutes: it sees only those that do several things at once.
 SLOW_KEYS  := /repo-tool /metadata/repository
 
-.PHONY: help deps build unit test e2e demo image fuzz lint vuln testdata docs bench clean size
+.PHONY: help deps build unit test e2e demo image fuzz lint vuln testdata docs bench microbench clean size
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -95,12 +95,18 @@ docs: ## make the man pages in docs/man again
 	go test ./agent ./repo-tool -run TestManPage -update
 
 BENCH := build/bench-tools
-bench: deps build ## measure updates beside their peers', a fleet, and publishing; write docs/benchmarks.md
+bench: deps build microbench ## measure updates beside their peers', a fleet, and publishing; write docs/benchmarks.md
 	@scripts/deps bench
 	@mkdir -p $(BENCH)
 	$(GO_BUILD) -ldflags '-s -w' -o $(BENCH)/bare ./bench/bare
 	cd bench/desync && go build -trimpath -ldflags '-s -w' -o ../../$(BENCH)/desync github.com/folbricht/desync/cmd/desync
 	@go build -o build/bench-run ./bench && $(SUDO) unshare --mount build/bench-run $(BENCH_ARGS)
+
+# Hashing, chunking, the environment block, the boot states, reading metadata.
+# Compare two of its outputs with benchstat.
+microbench: ## run the Go benchmarks; their output is in build/bench-tools/micro.txt too
+	@mkdir -p $(BENCH)
+	set -o pipefail; go test -run '^$$' -bench . -benchmem -benchtime 0.2s -count 5 ./grub ./metadata/chunks ./metadata/quick | tee $(BENCH)/micro.txt
 
 clean: ## remove what was built
 	rm -rf bin build

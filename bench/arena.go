@@ -241,7 +241,7 @@ func (a *arena) timed(ctx context.Context, p peer, from, to string, server *site
 	if _, err := fmt.Sscan(string(data), &start, &end); err != nil {
 		return cost{}, fmt.Errorf("%s: %w", marks, err)
 	}
-	c.wall = time.Duration(end - start)
+	c.began, c.wall = time.Unix(0, start), time.Duration(end-start)
 	return c, nil
 }
 

@@ -111,7 +111,8 @@ func (b *bench) fleet(ctx context.Context) (string, error) {
 		t.add(phase.name, per(c.requests), per(c.network), per(c.moved), fmt.Sprintf("%d µs", each.Microseconds()),
 			fmt.Sprintf("%.0f/s", rate), fmt.Sprintf("%.0f million", rate*6*3600/1e6), fmt.Sprintf("%.0f/s", fleetSize/c.wall.Seconds()))
 	}
-	return t.String() + "\n" + b.releaseDay(quiet), nil
+	conditional, err := f.conditional(ctx, plain, secure)
+	return t.String() + "\n" + b.releaseDay(quiet) + "\n" + conditional, err
 }
 
 // per is a figure for each node.

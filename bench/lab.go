@@ -72,14 +72,19 @@ func (l *lab) close() {
 // publish publishes a release with an initramfs of so many MB, which nothing
 // can compress.
 func (l *lab) publish(ctx context.Context, size int64) error {
-	l.version++
 	const kernel = 10 * mb
 	l.payload = kernel + size*mb
 	for name, n := range map[string]int64{"kernel": kernel, "initramfs": size * mb} {
-		if err := random(l.at(name), n, uint64(l.version)); err != nil {
+		if err := random(l.at(name), n, uint64(l.version+1)); err != nil {
 			return err
 		}
 	}
+	return l.release(ctx)
+}
+
+// release publishes the files as they are.
+func (l *lab) release(ctx context.Context) error {
+	l.version++
 	_, err := l.tool(ctx, "repo-tool", "publish", "--repo", l.at("repo"), "--keys", l.at("keys"),
 		"--version", strconv.Itoa(l.version), "--kernel", l.at("kernel"), "--initramfs", l.at("initramfs"))
 	return err
@@ -95,24 +100,27 @@ func random(path string, size int64, seed uint64) error {
 	return err
 }
 
-// apply lets the agent write the newest release into slot B, from nothing.
-func (l *lab) apply(ctx context.Context) (cost, error) {
+// apply lets the agent write the newest release into slot B, whose own files are
+// gone.
+func (l *lab) apply(ctx context.Context) (cost, error) { return l.applyTo(ctx, grub.SlotB) }
+
+func (l *lab) applyTo(ctx context.Context, slot grub.Slot) (cost, error) {
 	if err := os.RemoveAll(l.at("state")); err != nil {
 		return cost{}, err
 	}
 	if err := os.MkdirAll(l.at("grub"), 0o755); err != nil {
 		return cost{}, err
 	}
-	if err := os.WriteFile(l.at("grub/grubenv"), grub.InitialBlock(grub.SlotA), 0o644); err != nil {
+	if err := os.WriteFile(l.at("grub/grubenv"), grub.InitialBlock(slot.Other()), 0o644); err != nil {
 		return cost{}, err
 	}
 	// What an earlier round left must not be gone on with.
-	if _, err := l.tool(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "SYSTEM-B", l.slot()); err != nil {
+	if _, err := l.tool(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "SYSTEM-"+string(slot), l.part(slot)); err != nil {
 		return cost{}, err
 	}
 	return l.measure(exec.CommandContext(ctx, filepath.Join(l.bin, "agent"), "apply", "--server", l.url,
 		"--root", l.at("repo/metadata/1.root.json"), "--state-dir", l.at("state"), "--disk", l.loop,
-		"--booted-slot", "A", "--grubenv", l.at("grub/grubenv"), "--log-level", "error"))
+		"--booted-slot", string(slot.Other()), "--grubenv", l.at("grub/grubenv"), "--log-level", "error"))
 }
 
 // curl does what a careful shell script would: fetch both files into the slot,
@@ -143,7 +151,15 @@ func (l *lab) curl(ctx context.Context, _ int64) (cost, error) {
 	return l.measure(cmd)
 }
 
-func (l *lab) slot() string { return l.loop + "p3" }
+// slot is the partition of slot B, which is measured.
+func (l *lab) slot() string { return l.part(grub.SlotB) }
+
+func (l *lab) part(s grub.Slot) string {
+	if s == grub.SlotA {
+		return l.loop + "p2"
+	}
+	return l.loop + "p3"
+}
 
 // measure runs a command from a cold cache of the slot's device.
 func (l *lab) measure(cmd *exec.Cmd) (cost, error) {

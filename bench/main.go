@@ -68,8 +68,10 @@ type section struct {
 
 func sections() []section {
 	return []section{
-		{"full", (*bench).full}, {"delta", (*bench).delta}, {"packing", (*bench).packing}, {"fleet", (*bench).fleet},
-		{"sizes", (*bench).sizes}, {"publish", (*bench).publishing}, {"repository", (*bench).repositories}, {"machine", (*bench).machine},
+		{"full", (*bench).full}, {"delta", (*bench).delta}, {"packing", (*bench).packing},
+		{"manners", (*bench).manners}, {"fleet", (*bench).fleet},
+		{"sizes", (*bench).sizes}, {"publish", (*bench).publishing}, {"repository", (*bench).repositories},
+		{"micro", (*bench).micro}, {"machine", (*bench).machine},
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 // cost is what one run cost.
 type cost struct {
+	began         time.Time
 	wall          time.Duration
 	memory        int64 // bytes: the largest resident set of a process, of all that took part
 	written, read int64 // bytes on the node's disk

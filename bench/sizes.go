@@ -40,5 +40,9 @@ func (b *bench) sizes(ctx context.Context) (string, error) {
 	}
 	node := []string{"--root", l.at("repo/metadata/1.root.json"), "--disk", l.loop, "--booted-slot", "A", "--grubenv", l.at("grub/grubenv")}
 	start, err := benchStart(ctx, filepath.Join(b.bin, "agent"), node, b.rounds)
-	return t.String() + start, err
+	if err != nil {
+		return "", err
+	}
+	memory, err := b.deltaMemory(ctx)
+	return t.String() + "\n" + memory + "\n" + start, err
 }

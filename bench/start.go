@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ func benchStart(ctx context.Context, agent string, args []string, rounds int) (s
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("\n| agent | from start to first byte | the same, program not in the page cache |\n|---|---|---|\n| %.2f MB | %.1f ms | %.1f ms |\n",
+	return fmt.Sprintf("| agent | from start to first byte | the same, program not in the page cache |\n|---|---|---|\n| %.2f MB | %.1f ms | %.1f ms |\n",
 		float64(info.Size())/1e6, ms(middleOf(ready)), ms(middleOf(fresh))), nil
 }
 
@@ -82,7 +83,7 @@ func startOnce(ctx context.Context, agent string, args []string, cached bool) (t
 	return took, nil
 }
 
-// forget takes a file out of the page cache.
+// forget takes a file out of the page cache, and looks whether it went.
 func forget(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -92,7 +93,36 @@ func forget(path string) error {
 	if err := f.Sync(); err != nil { // pages that are to be written stay
 		return err
 	}
-	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		return err
+	}
+	n, err := cached(f)
+	if err == nil && n > 0 {
+		err = fmt.Errorf("%s: %d pages stay in the page cache", path, n)
+	}
+	return err
+}
+
+// cached returns how many pages of a file are in the page cache (mincore(2)).
+func cached(f *os.File) (pages int, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Munmap(data) }()
+	there := make([]byte, (len(data)+blockSize-1)/blockSize)
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)), uintptr(unsafe.Pointer(&there[0])))
+	if errno != 0 {
+		return 0, fmt.Errorf("%s: mincore: %w", f.Name(), errno)
+	}
+	for _, b := range there {
+		pages += int(b & 1)
+	}
+	return pages, nil
 }
 
 func middleOf(all []time.Duration) time.Duration {

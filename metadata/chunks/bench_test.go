@@ -1,6 +1,18 @@
 package chunks
 
-import "testing"
+import (
+	"crypto/sha256"
+	"testing"
+)
+
+// BenchmarkHash is SHA-256 alone, what all else is to be compared with.
+func BenchmarkHash(b *testing.B) {
+	data := pseudoRandom(1 << 20)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		sha256.Sum256(data)
+	}
+}
 
 func BenchmarkSplit(b *testing.B) {
 	data := pseudoRandom(8 << 20)
@@ -44,5 +56,18 @@ func BenchmarkParse(b *testing.B) {
 		if _, err := Parse(data, m.Length()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A plan for a file of 100 MB of which every tenth chunk is missing, in as many
+// requests as an update may make.
+func BenchmarkPlan(b *testing.B) {
+	m := &Map{Params: DefaultParams(), Chunks: make([]Chunk, 12_000)}
+	for i := range m.Chunks {
+		m.Chunks[i].Length = uint32(4000 + i%9000)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Plan(func(i int) bool { return i%10 != 0 }, MaxFetches)
 	}
 }
