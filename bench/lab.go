@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"tufboot/grub"
+	"tufboot/metadata/client"
 )
 
 const mb = 1_000_000
@@ -115,12 +117,36 @@ func (l *lab) applyTo(ctx context.Context, slot grub.Slot) (cost, error) {
 		return cost{}, err
 	}
 	// What an earlier round left must not be gone on with.
-	if _, err := l.tool(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "SYSTEM-"+string(slot), l.part(slot)); err != nil {
+	if err := l.clear(ctx, slot); err != nil {
 		return cost{}, err
 	}
-	return l.measure(exec.CommandContext(ctx, filepath.Join(l.bin, "agent"), "apply", "--server", l.url,
+	cmd := exec.CommandContext(ctx, filepath.Join(l.bin, "agent"), "apply", "--server", l.url, "--json",
 		"--root", l.at("repo/metadata/1.root.json"), "--state-dir", l.at("state"), "--disk", l.loop,
-		"--booted-slot", string(slot.Other()), "--grubenv", l.at("grub/grubenv"), "--log-level", "error"))
+		"--booted-slot", string(slot.Other()), "--grubenv", l.at("grub/grubenv"), "--log-level", "error")
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	c, err := l.measure(cmd)
+	if err != nil {
+		return cost{}, err
+	}
+	var said struct {
+		Install  bool
+		Transfer client.Usage
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &said); err != nil {
+		return cost{}, fmt.Errorf("%s: %w", cmd, err)
+	}
+	if !said.Install {
+		return cost{}, fmt.Errorf("%s did nothing: %s", cmd, stdout.Bytes())
+	}
+	c.network, c.requests = said.Transfer.Fetched, int64(said.Transfer.Requests)
+	return c, nil
+}
+
+// clear makes a slot empty.
+func (l *lab) clear(ctx context.Context, slot grub.Slot) error {
+	_, err := l.tool(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum_seed,^orphan_file", "-L", "SYSTEM-"+string(slot), l.part(slot))
+	return err
 }
 
 // curl does what a careful shell script would: fetch both files into the slot,

@@ -17,6 +17,10 @@ import (
 // them. The lab has published the first.
 func (b *bench) deltaMemory(ctx context.Context) (string, error) {
 	l := b.lab
+	// A slot that holds the release already would be taken for the running one.
+	if err := l.clear(ctx, grub.SlotB); err != nil {
+		return "", err
+	}
 	if _, err := l.applyTo(ctx, grub.SlotA); err != nil {
 		return "", err
 	}
@@ -29,7 +33,7 @@ func (b *bench) deltaMemory(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var t table
-	t.add(fmt.Sprintf("%d MB, 5 %% changed", initramfsSizes[len(initramfsSizes)-1]), "agent apply", "peak memory of agent", "written / payload", "read / payload")
+	t.add(fmt.Sprintf("%d MB, 5 %% changed", initramfsSizes[len(initramfsSizes)-1]), "agent apply", "fetched", "peak memory of agent", "written / payload", "read / payload")
 	for _, row := range []struct {
 		name    string
 		prepare func() error
@@ -50,7 +54,7 @@ func (b *bench) deltaMemory(ctx context.Context) (string, error) {
 		}
 		c := middle(runs)
 		part := func(n int64) string { return fmt.Sprintf("%.3f", float64(n)/float64(l.payload)) }
-		t.add(row.name, seconds(c.wall), megabytes(c.memory), part(c.written), part(c.read))
+		t.add(row.name, seconds(c.wall), megabytes(c.network), megabytes(c.memory), part(c.written), part(c.read))
 	}
 	return t.String(), nil
 }
