@@ -82,7 +82,7 @@ func refuseBusy(device string, mounts []mountPoint) error {
 
 // identify checks that p holds a slot's file system.
 func identify(p Partition) (superblock, error) {
-	const advice = "make the file system again: mke2fs -t ext4 -O ^metadata_csum_seed,^orphan_file -L LABEL DEVICE"
+	const advice = "`agent update` makes the file system of the slot that is not running anew"
 	f, err := os.Open(p.Device)
 	if err != nil {
 		return superblock{}, err
@@ -94,12 +94,14 @@ func identify(p Partition) (superblock, error) {
 	}
 	sb, err := readSuperblock(f)
 	switch {
+	case errors.Is(err, unix.EIO):
+		return sb, &DamagedError{Err: fmt.Errorf("%s: %w", p.Device, err)}
 	case err != nil:
 		return sb, fmt.Errorf("%s: %w", p.Device, err)
 	case sb.fsType != typeExt4:
 		return sb, refuse(ReasonWrongFilesystem, advice, "%s holds no ext4 file system", p.Device)
 	case sb.label != p.Name:
-		return sb, refuse(ReasonWrongFilesystem, "set the label: e2label DEVICE LABEL",
+		return sb, refuse(ReasonWrongFilesystem, advice,
 			"the file system on %s is labelled %q, its partition %q", p.Device, sb.label, p.Name)
 	case sb.foreign != 0:
 		return sb, refuse(ReasonWrongFilesystem, advice, "the file system on %s has features that GRUB cannot read (%#x)", p.Device, sb.foreign)

@@ -111,7 +111,15 @@ func configure(fs int, r mountRequest) error {
 			return fmt.Errorf("set option %s=%s: %w", key, value, err)
 		}
 	}
-	if !r.exclusive {
+	if err := create(fs, r.exclusive); err != nil {
+		return &contentError{Err: err}
+	}
+	return nil
+}
+
+// create has the kernel read the file system.
+func create(fs int, exclusive bool) error {
+	if !exclusive {
 		return unix.FsconfigCreate(fs)
 	}
 	_, _, errno := unix.Syscall6(unix.SYS_FSCONFIG, uintptr(fs), fsconfigCreateExclusive, 0, 0, 0, 0)

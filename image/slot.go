@@ -16,7 +16,8 @@ import (
 // what fn has committed until then stays.
 //
 // A *RefusedError means that p is mounted or in use, holds another file system
-// than a slot's, or is too small. p must not be the booted slot, nor bootable at all: the
+// than a slot's, or is too small. Damaged tells of an error whether the file system
+// has to be made anew. p must not be the booted slot, nor bootable at all: the
 // caller sees to it.
 func WriteSlot(p Partition, fn func(*Writer) error) (err error) {
 	defer func() {
@@ -24,7 +25,7 @@ func WriteSlot(p Partition, fn func(*Writer) error) (err error) {
 			err = fmt.Errorf("write slot %s: %w", p.Name, err)
 		}
 	}()
-	if err := claim(p); err != nil {
+	if err := claimSound(p); err != nil {
 		return err
 	}
 	m, err := mountExclusive(mountRequest{
@@ -52,6 +53,21 @@ func claim(p Partition) error {
 	}
 	defer f.Close()
 	_, err = identify(p)
+	return err
+}
+
+// claimSound is claim for writing: what the kernel has found errors in is not
+// built upon.
+func claimSound(p Partition) error {
+	f, err := openExclusive(p.Device)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sb, err := identify(p)
+	if err == nil && sb.failed {
+		err = &DamagedError{Err: fmt.Errorf("the file system on %s is marked as damaged", p.Device)}
+	}
 	return err
 }
 
@@ -83,6 +99,9 @@ func proveUnmounted(p Partition) error {
 	sb, err := identify(p)
 	if err != nil {
 		return fmt.Errorf("after unmounting: %w", err)
+	}
+	if sb.failed {
+		return &DamagedError{Err: fmt.Errorf("%s: the kernel found the file system to be damaged while it was written", p.Device)}
 	}
 	if sb.dirty {
 		return fmt.Errorf("%s: the journal still needs recovery after unmounting", p.Device)

@@ -23,6 +23,8 @@ type superblock struct {
 	foreign uint32
 	// dirty says that the ext4 journal has content that is not in its place yet.
 	dirty bool
+	// failed says that the kernel found the file system to be damaged, and noted it.
+	failed bool
 }
 
 // Offsets and values of the ext4 superblock (Linux fs/ext4/ext4.h, struct
@@ -32,6 +34,7 @@ const (
 	ext4Magic      = 0xef53
 	ext4Extents    = 0x40 // incompatible feature that makes it ext4
 	ext4Recover    = 0x04 // incompatible feature: the journal needs recovery
+	ext4Failed     = 0x02 // state: errors were found (EXT4_ERROR_FS)
 	// What GRUB 2.06 reads (grub-core/fs/ext2.c, EXT2_DRIVER_SUPPORTED_INCOMPAT
 	// and EXT2_DRIVER_IGNORED_INCOMPAT): filetype, recover, meta_bg, extents,
 	// 64bit, mmp, flex_bg, encrypt.
@@ -71,6 +74,7 @@ func parseSuperblock(b []byte) superblock {
 			label:   string(label),
 			foreign: incompatible &^ ext4GrubReads,
 			dirty:   incompatible&ext4Recover != 0,
+			failed:  le.Uint16(ext[0x3a:])&ext4Failed != 0,
 		}
 	}
 	if b[510] != 0x55 || b[511] != 0xaa {

@@ -15,6 +15,12 @@ func ext4Start(incompatible uint32, label string) []byte {
 	return b
 }
 
+// withErrors notes in a file system that errors were found.
+func withErrors(b []byte) []byte {
+	b[1024+0x3a] = 3
+	return b
+}
+
 func fatStart(labelAt, typeAt int, fatType, label string) []byte {
 	b := make([]byte, 2048)
 	copy(b[typeAt:], fatType)
@@ -33,6 +39,7 @@ func TestReadSuperblock(t *testing.T) {
 		{"ext4", ext4Start(usual, "SYSTEM-A"), superblock{fsType: "ext4", label: "SYSTEM-A"}},
 		{"ext4, longest label", ext4Start(usual, "0123456789abcdef"), superblock{fsType: "ext4", label: "0123456789abcdef"}},
 		{"ext4, journal to be recovered", ext4Start(usual|4, "X"), superblock{fsType: "ext4", label: "X", dirty: true}},
+		{"ext4, errors were found", withErrors(ext4Start(usual, "X")), superblock{fsType: "ext4", label: "X", failed: true}},
 		{"ext4, metadata_csum_seed", ext4Start(usual|0x2000, "X"), superblock{fsType: "ext4", label: "X", foreign: 0x2000}},
 		{"ext4, inline_data", ext4Start(usual|0x8000, "X"), superblock{fsType: "ext4", label: "X", foreign: 0x8000}},
 		{"ext4, casefold", ext4Start(usual|0x20000, "X"), superblock{fsType: "ext4", label: "X", foreign: 0x20000}},

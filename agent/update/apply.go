@@ -41,7 +41,7 @@ func (n *Node) Apply(ctx context.Context, want string) (Plan, error) {
 		return p, err
 	}
 	p.Transfer = new(client.Usage)
-	if err = n.ensure(ctx, p); err == nil {
+	if err = n.ensure(ctx, &p); err == nil {
 		n.Logger.Info("the slot holds the release", "slot", p.Slot, "release", p.Version,
 			"fetched", p.Transfer.Fetched, "reused", p.Transfer.Reused, "requests", p.Transfer.Requests)
 		s.Staged = &Staged{Slot: p.Slot, Release: p.Release, Version: p.Version}
@@ -63,7 +63,7 @@ func (n *Node) note(s *State, p Plan, err error) {
 // ensure brings the slot to hold the release, whole and read back. Whatever can
 // be found to stand in the way is found before the slot's old content, the
 // proven way back, is given up.
-func (n *Node) ensure(ctx context.Context, p Plan) error {
+func (n *Node) ensure(ctx context.Context, p *Plan) error {
 	files, err := slotFiles(p.resolved)
 	if err != nil {
 		return err
@@ -72,16 +72,19 @@ func (n *Node) ensure(ctx context.Context, p Plan) error {
 	if need := p.resolved.Release.Size() + slotSlack; need > part.Size {
 		return tooLarge(part.Size, need)
 	}
-	// A slot that somebody has mounted is refused here.
+	// A slot that somebody has mounted is refused here. One whose file system is
+	// damaged is not: that is made anew when the slot is nobody's way back.
 	nothing := func(func(string) (*image.SlotFile, error)) error { return nil }
-	if err := image.ReadBack(part, nothing); err != nil {
+	err = image.ReadBack(part, nothing)
+	if err != nil && !damaged(err, n.Disk.Slot(p.Slot.Other())) {
 		return err
 	}
+	sound := err == nil
 	// From here on the slot must be nobody's fallback, even if the block is lost.
 	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
 		return err
 	}
-	if n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, part, files, nil) == nil {
+	if sound && n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, part, files, nil) == nil {
 		n.Logger.Info("the slot holds the release already", "slot", p.Slot)
 		return nil
 	}
@@ -89,28 +92,28 @@ func (n *Node) ensure(ctx context.Context, p Plan) error {
 }
 
 // write makes the slot unbootable, fills it and reads it back.
-func (n *Node) write(ctx context.Context, p Plan, part image.Partition, files []slotFile) error {
+func (n *Node) write(ctx context.Context, p *Plan, part image.Partition, files []slotFile) error {
 	err := n.changeBlock(fmt.Sprintf("mark slot %s as being written", p.Slot), func(s grub.State) (grub.State, error) {
 		return s.Invalidate(p.Slot)
 	})
 	if err != nil {
 		return err
 	}
-	defer n.planDelta(p, files)()
+	defer n.planDelta(*p, files)()
+	var there []slotFile
 	var readings map[string]image.Reading
-	err = image.WriteSlot(part, func(w *image.Writer) error {
-		there, err := n.fill(ctx, w, p.Release, files)
-		if err != nil {
+	err = n.remaking(p, part, func() error {
+		return image.WriteSlot(part, func(w *image.Writer) (err error) {
+			there, err = n.fill(ctx, w, p.Release, files)
+			readings = w.Readings()
 			return err
-		}
-		files, readings = there, w.Readings()
-		return nil
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("write release %s into slot %s (%s): %w", p.Version, p.Slot, part.Device, err)
 	}
 	n.Logger.Info("read the slot back", "slot", p.Slot, "device", part.Device)
-	return readBack(ctx, part, files, readings)
+	return readBack(ctx, part, there, readings)
 }
 
 // slotFile is one file of a slot: its digest, and either an artifact to fetch

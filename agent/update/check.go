@@ -30,6 +30,8 @@ type Plan struct {
 	// Transfer is what the release's artifacts and chunk maps have cost; nil:
 	// nothing was installed.
 	Transfer *client.Usage `json:"transfer,omitempty"`
+	// Remade says what was wrong with the slot's file system, which was made anew.
+	Remade string `json:"remade,omitempty"`
 
 	resolved *client.Resolved
 }
