@@ -11,6 +11,27 @@ type Facts struct {
 	// NoKernelA and NoKernelB: the slot's partition, kernel, initramfs or arguments
 	// are missing or cannot be loaded.
 	NoKernelA, NoKernelB bool
+	// Check says before which boots slots are checked; "" is CheckOff.
+	Check CheckMode
+	// SumsA and SumsB are what a check of the slot finds.
+	SumsA, SumsB SumsResult
+}
+
+// SumsResult is what comes out when a slot is compared with its SumsFile.
+type SumsResult int
+
+// The results. A slot without a SumsFile has none.
+const (
+	SumsNone SumsResult = iota
+	SumsMatch
+	SumsDiffer
+)
+
+func (f Facts) sums(slot Slot) SumsResult {
+	if slot == SlotA {
+		return f.SumsA
+	}
+	return f.SumsB
 }
 
 // loads reports whether slot's kernel can be loaded.
@@ -32,6 +53,35 @@ type Outcome struct {
 	// BootID and Try are handed to the kernel (see Booted).
 	BootID string
 	Try    int
+	// CorruptA and CorruptB: the check found that the slot does not hold what was
+	// written to it. The kernel is told (see Booted).
+	CorruptA, CorruptB bool
+}
+
+// passOver reports whether the other slot has to take the place of slot: this one is
+// corrupt, and the other one, if it may be booted, certainly is not. So a check
+// never keeps a machine from booting that would boot without it. What was found
+// is noted in o.
+func (f Facts) passOver(o *Outcome, slot Slot, otherOK bool) bool {
+	if f.sums(slot) != SumsDiffer {
+		return false
+	}
+	o.noteCorrupt(slot)
+	if !otherOK {
+		return false
+	}
+	if f.sums(slot.Other()) == SumsDiffer {
+		o.noteCorrupt(slot.Other())
+	}
+	return f.sums(slot.Other()) == SumsMatch
+}
+
+func (o *Outcome) noteCorrupt(slot Slot) {
+	if slot == SlotA {
+		o.CorruptA = true
+	} else {
+		o.CorruptB = true
+	}
 }
 
 // Boot is the model of grub.cfg: given the state in the block and the facts, it
@@ -46,13 +96,22 @@ type Outcome struct {
 //     given up, and the other one booted if it may be.
 //   - Damaged block: the slot of last-good, or A; then the other one, of which
 //     nothing bad is known.
+//   - With CheckTrial, before a trial boot that was counted: a corrupt slot is given up
+//     if the other one may be booted and is whole; else it is booted. With
+//     CheckAlways, also before every other boot: the whole slot is booted in the place
+//     of the corrupt one, and nothing is written.
 func (s State) Boot(f Facts) (State, Outcome) {
 	if f.Damaged {
 		first := f.LastGood
 		if first == "" {
 			first = SlotA
 		}
-		return s, f.start(Outcome{}, first, first.Other())
+		var o Outcome
+		order := []Slot{first, first.Other()}
+		if f.Check == CheckAlways && f.passOver(&o, first, true) {
+			order = []Slot{first.Other(), first}
+		}
+		return s, f.start(o, order...)
 	}
 	if s.Success {
 		return s, s.bootCommitted(f)
@@ -71,7 +130,11 @@ func (s State) bootCommitted(f Facts) Outcome {
 		// It was good once, and it is better than never to boot again.
 		order = append(order, s.Active)
 	}
-	return f.start(Outcome{BootID: s.BootID}, order...)
+	o := Outcome{BootID: s.BootID}
+	if f.Check == CheckAlways && s.OK(s.Active) && f.passOver(&o, s.Active, s.OK(s.Active.Other())) {
+		order = []Slot{s.Active.Other(), s.Active}
+	}
+	return f.start(o, order...)
 }
 
 func (s State) bootTrial(f Facts) (State, Outcome) {
@@ -81,7 +144,9 @@ func (s State) bootTrial(f Facts) (State, Outcome) {
 			return s, f.start(on, s.proven()...)
 		}
 		s.Counter--
-		if f.loads(s.Active) {
+		checked := f.Check == CheckTrial || f.Check == CheckAlways
+		corrupt := checked && f.passOver(&on, s.Active, s.OK(s.Active.Other()))
+		if !corrupt && f.loads(s.Active) {
 			on.Slot, on.Try = s.Active, Attempts-s.Counter
 			return s, on
 		}

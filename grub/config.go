@@ -16,7 +16,34 @@ const (
 	InitramfsFile = "initramfs"
 	// CmdlineFile sets the release's kernel arguments (see CmdlineConfig).
 	CmdlineFile = "cmdline.cfg"
+	// SumsFile lists the SHA-256 of the files of a slot (see Sums).
+	SumsFile = "SHA256SUMS"
 )
+
+// SettingsFile is a block of the same format beside the environment block, that only
+// an operator writes (grub-editenv, say). grub.cfg reads from it
+//
+//	check_slots=off|trial|always   when a slot is compared with its SumsFile; trial
+const SettingsFile = "settings"
+
+// varCheck is the variable in SettingsFile.
+const varCheck = "check_slots"
+
+// CheckMode says before which boots GRUB compares a slot with its SumsFile.
+type CheckMode string
+
+// The values of check_slots.
+const (
+	CheckOff    CheckMode = "off"
+	CheckTrial  CheckMode = "trial" // the default
+	CheckAlways CheckMode = "always"
+)
+
+// stuckArgs make a kernel panic when one of its processors is stuck: in the kernel
+// with interrupts on, for 20 seconds (softlockup_panic), or with interrupts off, where
+// the machine can count that (nmi_watchdog). Not hung_task_panic: a task that waits
+// for a dead file server is no reason to give a release up.
+const stuckArgs = "softlockup_panic=1 nmi_watchdog=panic"
 
 // SlotLabels are the file-system labels by which GRUB finds the slots on the disk
 // that it was loaded from.
@@ -114,6 +141,11 @@ type configData struct {
 
 	InitramfsFile string
 	LastEntry     int // number of the menu's last entry, which sleeps and reboots
+
+	SumsFile, SettingsFile            string
+	VarCheck                          string
+	CheckOff, CheckTrial, CheckAlways CheckMode
+	StuckArgs                         string
 }
 
 type slotData struct{ Name, Other, Label, Key string }
@@ -133,6 +165,13 @@ func newConfigData(o ConfigOptions) configData {
 		InitramfsFile: InitramfsFile,
 		CmdlineFile:   CmdlineFile,
 		NoBootID:      noBootID,
+		SumsFile:      SumsFile,
+		SettingsFile:  SettingsFile,
+		VarCheck:      varCheck,
+		CheckOff:      CheckOff,
+		CheckTrial:    CheckTrial,
+		CheckAlways:   CheckAlways,
+		StuckArgs:     stuckArgs,
 	}
 	for from := Attempts; from > 0; from-- {
 		d.Counts = append(d.Counts, countData{From: from, To: from - 1, Try: Attempts - from + 1})

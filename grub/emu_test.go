@@ -3,6 +3,7 @@ package grub
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -82,21 +83,51 @@ func newParts(t *testing.T) *parts {
 
 // slot returns a slot's file system; without a kernel it has everything else.
 func (p *parts) slot(t *testing.T, label string, kernel bool) []byte {
-	key := fmt.Sprintf("%s%v", label, kernel)
+	return p.slotWith(t, label, kernel, SumsNone)
+}
+
+// slotWith returns a slot with a list of what it should hold, or without one.
+func (p *parts) slotWith(t *testing.T, label string, kernel bool, sums SumsResult) []byte {
+	key := fmt.Sprintf("%s %v %v", label, kernel, sums)
 	if image, ok := p.slots[key]; ok {
 		return image
 	}
-	files := map[string][]byte{InitramfsFile: []byte("initramfs\n")}
+	files := slotFiles(t)
+	if sums != SumsNone {
+		files[SumsFile] = sumsOf(t, files)
+	}
+	if sums == SumsDiffer {
+		files[InitramfsFile][3] ^= 1
+	}
+	if !kernel {
+		delete(files, KernelFile)
+	}
+	p.slots[key] = p.ext4(t, label, files)
+	return p.slots[key]
+}
+
+// slotFiles returns the files of a whole slot without a list.
+func slotFiles(t *testing.T) map[string][]byte {
+	t.Helper()
 	args, err := CmdlineConfig("console=tty0 quiet console=ttyS0 -- single")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files[CmdlineFile] = args
-	if kernel {
-		files[KernelFile] = []byte("kernel\n")
+	return map[string][]byte{KernelFile: []byte("kernel\n"), InitramfsFile: []byte("initramfs\n"), CmdlineFile: args}
+}
+
+// sumsOf returns the list for files.
+func sumsOf(t *testing.T, files map[string][]byte) []byte {
+	t.Helper()
+	var sums []FileSum
+	for name, data := range files {
+		sums = append(sums, FileSum{name, fmt.Sprintf("%x", sha256.Sum256(data))})
 	}
-	p.slots[key] = p.ext4(t, label, files)
-	return p.slots[key]
+	list, err := Sums(sums...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // ext4 returns a file system with the files, as a slot's builder would make it.
@@ -259,7 +290,7 @@ func parseOutput(output string) (booted, error) {
 	if !strings.HasSuffix(b.words[0], part+KernelFile) || !strings.HasSuffix(initramfs, part+InitramfsFile) {
 		return b, fmt.Errorf("slot %s has kernel %s and initramfs %s", kernel.Slot, b.words[0], initramfs)
 	}
-	b.outcome = Outcome{Slot: kernel.Slot, BootID: kernel.BootID, Try: kernel.Try}
+	b.outcome = Outcome{Slot: kernel.Slot, BootID: kernel.BootID, Try: kernel.Try, CorruptA: kernel.CorruptA, CorruptB: kernel.CorruptB}
 	return b, nil
 }
 

@@ -8,10 +8,11 @@ import (
 
 // Names of the arguments that grub.cfg puts on the kernel command line.
 const (
-	argSlot   = "tufboot.slot="
-	argBootID = "tufboot.boot_id="
-	argTry    = "tufboot.try="
-	argESP    = "tufboot.esp="
+	argSlot    = "tufboot.slot="
+	argBootID  = "tufboot.boot_id="
+	argTry     = "tufboot.try="
+	argESP     = "tufboot.esp="
+	argCorrupt = "tufboot.corrupt="
 )
 
 // Booted is what GRUB told the kernel about this boot.
@@ -26,6 +27,14 @@ type Booted struct {
 	// ESP is the GPT partition UUID of the partition that GRUB was loaded from, in
 	// lower case; "" if GRUB could not tell.
 	ESP string
+	// CorruptA and CorruptB: GRUB compared the slot with its SumsFile before this
+	// boot, and they differ.
+	CorruptA, CorruptB bool
+}
+
+// Corrupt reports whether GRUB found slot corrupt before this boot.
+func (b Booted) Corrupt(slot Slot) bool {
+	return slot == SlotA && b.CorruptA || slot == SlotB && b.CorruptB
 }
 
 // ParseKernelCmdline reads what grub.cfg put on the kernel command line
@@ -73,6 +82,11 @@ func (b *Booted) set(name, value string) error {
 			return fmt.Errorf("not a number from 0 to %d", Attempts)
 		}
 		b.Try = try
+	case argCorrupt:
+		if value == "" || strings.Trim(value, "AB") != "" {
+			return fmt.Errorf("not one or both of A and B")
+		}
+		b.CorruptA, b.CorruptB = strings.Contains(value, string(SlotA)), strings.Contains(value, string(SlotB))
 	case argESP:
 		if value != "none" { // what grub.cfg passes where probe fails
 			b.ESP = strings.ToLower(value)

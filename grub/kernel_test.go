@@ -14,10 +14,12 @@ func TestParseKernelCmdline(t *testing.T) {
 		"BOOT_IMAGE=(hd0,gpt3)/vmlinuz " + ours + " panic=10 quiet\n":      full,
 		ours + " tufboot.slot=A tufboot.try=0 tufboot.boot_id=" + noBootID: full,
 		"tufboot.slot=A tufboot.boot_id=" + noBootID + " tufboot.try=0":    {Slot: SlotA},
-		"-- tufboot.slot=A":               {},
-		"tufboot.slot=A tufboot.esp=none": {Slot: SlotA},
-		"tufboot.shell=1 tufboot.later=x": {},
-		"xtufboot.slot=A tufboot_slot=A":  {},
+		"-- tufboot.slot=A":                 {},
+		"tufboot.slot=A tufboot.esp=none":   {Slot: SlotA},
+		"tufboot.shell=1 tufboot.later=x":   {},
+		"xtufboot.slot=A tufboot_slot=A":    {},
+		"tufboot.slot=A tufboot.corrupt=B":  {Slot: SlotA, CorruptB: true},
+		"tufboot.slot=A tufboot.corrupt=BA": {Slot: SlotA, CorruptA: true, CorruptB: true},
 	} {
 		if got, err := ParseKernelCmdline(in); err != nil || got != want {
 			t.Errorf("%q: %+v, %v, want %+v", in, got, err, want)
@@ -26,6 +28,7 @@ func TestParseKernelCmdline(t *testing.T) {
 	for _, in := range []string{
 		"tufboot.slot=C", "tufboot.slot", "tufboot.slot=", "tufboot.try=4", "tufboot.try=-1", "tufboot.try=", "tufboot.try=+1",
 		"tufboot.try=02", "tufboot.boot_id=", "tufboot.boot_id=FEEDFACECAFEBEEF", "tufboot.boot_id=1",
+		"tufboot.corrupt=", "tufboot.corrupt=C", "tufboot.corrupt=A,B",
 	} {
 		if got, err := ParseKernelCmdline(in); err == nil {
 			t.Errorf("%q: %+v", in, got)

@@ -19,6 +19,8 @@ func Modules(platform string) []string {
 		"normal", "configfile", "test", "true", "echo", "regexp", "sleep", "reboot", "halt",
 		// Where things are.
 		"part_gpt", "fat", "ext2", "probe", "loadenv",
+		// How a slot is checked.
+		"hashsum", "gcry_sha256",
 		// How a slot is started.
 		"linux", "boot",
 		// Whom it talks to.

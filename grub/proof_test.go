@@ -59,6 +59,9 @@ type proofCase struct {
 	lastGood Slot
 	kernelA  bool
 	kernelB  bool
+	check    CheckMode
+	sumsA    SumsResult
+	sumsB    SumsResult
 }
 
 func (c proofCase) facts() Facts {
@@ -68,6 +71,9 @@ func (c proofCase) facts() Facts {
 		LastGood:   c.lastGood,
 		NoKernelA:  !c.kernelA,
 		NoKernelB:  !c.kernelB,
+		Check:      c.check,
+		SumsA:      c.sumsA,
+		SumsB:      c.sumsB,
 	}
 }
 
@@ -101,7 +107,7 @@ func everyCase() []proofCase {
 		for i := range 4 {
 			for _, lastGood := range []Slot{"", SlotA, SlotB} {
 				for _, s := range allStates() {
-					all = append(all, proofCase{kind, s, lastGood, i&1 == 0, i&2 == 0})
+					all = append(all, proofCase{kind: kind, state: s, lastGood: lastGood, kernelA: i&1 == 0, kernelB: i&2 == 0, check: CheckTrial})
 				}
 			}
 		}
@@ -111,7 +117,7 @@ func everyCase() []proofCase {
 
 // proofCases returns every combination; with -short, every seventh of them.
 func proofCases() []proofCase {
-	all := everyCase()
+	all := append(everyCase(), checkedCases()...)
 	if !testing.Short() {
 		return all
 	}
@@ -152,6 +158,7 @@ func TestGRUBDecidesAsTheModel(t *testing.T) {
 // checkAll checks the safety claims on what GRUB did, without asking the model.
 func checkAll(t *testing.T, results map[proofCase]proofResult) {
 	for c, r := range results {
+		checkNoHarm(t, c, r, results)
 		if r.outcome.Slot == "" {
 			checkNothingBoots(t, c)
 			continue
@@ -161,6 +168,7 @@ func checkAll(t *testing.T, results map[proofCase]proofResult) {
 		}
 		if !c.kind.damages() {
 			checkProvenOrCounted(t, c, r)
+			checkNotCorrupt(t, c, r)
 			checkChain(t, c, results)
 		}
 	}

@@ -59,26 +59,33 @@ func groupByDisk(t *testing.T, p *parts, cases []proofCase) []*diskGroup {
 		size             int // of grubenv; -1: missing
 		lastGood         bool
 		kernelA, kernelB bool
+		check            CheckMode
+		sumsA, sumsB     SumsResult
 	}
 	type espKey struct {
 		size     int
 		lastGood bool
+		check    CheckMode
 	}
 	cfg := testConfig(t)
 	esps := make(map[espKey][]byte)
 	groups := make(map[key]*diskGroup)
 	var order []*diskGroup
 	for _, c := range cases {
-		k := key{size: -1, lastGood: c.lastGood != "", kernelA: c.kernelA, kernelB: c.kernelB}
+		k := key{-1, c.lastGood != "", c.kernelA, c.kernelB, c.check, c.sumsA, c.sumsB}
 		if block := c.block(t); block != nil {
 			k.size = len(block)
 		}
 		if groups[k] == nil {
-			ek := espKey{k.size, k.lastGood}
+			ek := espKey{k.size, k.lastGood, k.check}
 			if esps[ek] == nil {
-				esps[ek] = p.esp(t, espFiles(cfg, k.size, k.lastGood))
+				files := espFiles(cfg, k.size, k.lastGood)
+				if k.check != CheckTrial { // which is what holds without settings
+					files[SettingsFile] = settings(t, string(k.check))
+				}
+				esps[ek] = p.esp(t, files)
 			}
-			image := p.disk(esps[ek], p.slot(t, "SYSTEM-A", k.kernelA), p.slot(t, "SYSTEM-B", k.kernelB))
+			image := p.disk(esps[ek], p.slotWith(t, "SYSTEM-A", k.kernelA, k.sumsA), p.slotWith(t, "SYSTEM-B", k.kernelB, k.sumsB))
 			groups[k] = &diskGroup{
 				image:      image,
 				envAt:      findMark(image, 'E', k.size),
@@ -101,6 +108,16 @@ func espFiles(cfg []byte, size int, lastGood bool) map[string][]byte {
 		files[LastGoodFile] = bytes.Repeat([]byte{'L'}, BlockSize)
 	}
 	return files
+}
+
+// settings returns an operator's block.
+func settings(t *testing.T, check string) []byte {
+	t.Helper()
+	b := NewBlock()
+	if err := b.Set(varCheck, check); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func findMark(image []byte, mark byte, size int) int {

@@ -7,7 +7,7 @@ import (
 
 // ManifestFile is the file of a slot that says which release the slot holds.
 // The others are those that GRUB loads: grub.KernelFile, grub.InitramfsFile and
-// grub.CmdlineFile.
+// grub.CmdlineFile; and grub.SumsFile, by which it checks them.
 const ManifestFile = "release.json"
 
 // Labels are the names of the four partitions. Each is both the GPT partition

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"tufboot/grub"
 	"tufboot/image"
@@ -88,6 +89,9 @@ func (n *Node) ensure(ctx context.Context, p *Plan) error {
 		n.Logger.Info("the slot holds the release already", "slot", p.Slot)
 		return nil
 	}
+	if files, err = withSums(files); err != nil {
+		return err
+	}
 	return n.write(ctx, p, part, files)
 }
 
@@ -133,10 +137,6 @@ func slotFiles(r *client.Resolved) ([]slotFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	small := func(name string, data []byte) slotFile {
-		sum := sha256.Sum256(data)
-		return slotFile{name: name, sha256: hex.EncodeToString(sum[:]), data: data}
-	}
 	kernel, initramfs := &r.Release.Kernel, &r.Release.Initramfs
 	return []slotFile{
 		{name: metadata.KernelFile, sha256: kernel.SHA256, artifact: kernel},
@@ -144,6 +144,26 @@ func slotFiles(r *client.Resolved) ([]slotFile, error) {
 		small(grub.CmdlineFile, cmdline),
 		small(metadata.ManifestFile, r.Manifest),
 	}, nil
+}
+
+// withSums adds the list that GRUB checks a slot by. It is no part of the release: a
+// slot without it is whole.
+func withSums(files []slotFile) ([]slotFile, error) {
+	var sums []grub.FileSum
+	for _, f := range files {
+		sums = append(sums, grub.FileSum{Name: f.name, SHA256: f.sha256})
+	}
+	list, err := grub.Sums(sums...)
+	if err != nil {
+		return nil, err
+	}
+	last := len(files) - 1 // the manifest
+	return slices.Insert(slices.Clone(files), last, small(grub.SumsFile, list)), nil
+}
+
+func small(name string, data []byte) slotFile {
+	sum := sha256.Sum256(data)
+	return slotFile{name: name, sha256: hex.EncodeToString(sum[:]), data: data}
 }
 
 // fill brings the mounted slot to hold exactly the given files of release id and

@@ -25,6 +25,14 @@ type transfer struct {
 // asked for.
 const worth = 10
 
+// The longest chunk maps in bytes: those of about 1.5 GB to work with, and of about
+// 600 MB where a map would only be fetched to lie in the slot. They bound the memory
+// of an update whatever its payload, since a map in use takes more than its own length.
+const (
+	maxMap  = 3 << 20
+	maxKept = 5 << 18
+)
+
 // share returns how many requests the next file may take: what is left, shared
 // with those that come after it, as the publisher reckons it too.
 func (t *transfer) share() int {
@@ -44,6 +52,9 @@ type delta struct {
 // on reports whether there is, or may be, a chunk map to work with.
 func (d *delta) on() bool { return d.target != nil }
 
+// kept reports whether the map is to be in the slot for the next update.
+func (d *delta) kept() bool { return d.on() && (d.chunks != nil || d.target.Length <= maxKept) }
+
 // off has all be fetched from now on.
 func (d *delta) off() { d.target, d.chunks = nil, nil }
 
@@ -60,10 +71,11 @@ func (n *Node) planDelta(p Plan, files []slotFile) (done func()) {
 		if files[i].artifact == nil {
 			continue
 		}
-		files[i].delta = &delta{transfer: t, target: maps[files[i].name]}
-		if n.NoDelta {
-			files[i].delta.off()
+		d := &delta{transfer: t, target: maps[files[i].name]}
+		if n.NoDelta || d.target != nil && d.target.Length > maxMap {
+			d.off()
 		}
+		files[i].delta = d
 	}
 	return t.other.close
 }

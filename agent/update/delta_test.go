@@ -60,8 +60,8 @@ func (r *rig) wantFile(slot grub.Slot, name string, data []byte) {
 // What a slot has of a release, with and without a chunk map of the initramfs. The
 // kernel is too small for one.
 const (
-	files        = "cmdline.cfg initramfs lost+found release.json vmlinuz"
-	filesWithMap = "cmdline.cfg initramfs initramfs.chunks lost+found release.json vmlinuz"
+	files        = "SHA256SUMS cmdline.cfg initramfs lost+found release.json vmlinuz"
+	filesWithMap = "SHA256SUMS cmdline.cfg initramfs initramfs.chunks lost+found release.json vmlinuz"
 )
 
 // files lists a slot.

@@ -13,11 +13,12 @@ func mapName(file slotFile) string { return file.name + metadata.ChunksSuffix }
 
 // keepMap puts the chunk map of an artifact that is there beside it: by that the
 // next update finds without reading the artifact what it can take from it. A map is
-// a help and no part of the release, so a slot that has no room for it goes without.
+// a help and no part of the release, so a slot that has no room for it goes without,
+// and so does a long one that the download had no use for.
 // kept is false where there is none.
 func (n *Node) keepMap(ctx context.Context, w *image.Writer, file slotFile) (beside slotFile, kept bool, err error) {
 	d := file.delta
-	if d == nil || !d.on() {
+	if d == nil || !d.kept() {
 		return slotFile{}, false, nil
 	}
 	beside = slotFile{name: mapName(file), sha256: d.target.SHA256}

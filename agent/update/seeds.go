@@ -89,7 +89,7 @@ func (n *Node) add(s *seeds, name string, f *image.SeedFile, maps []*image.SeedF
 // readMap reads the chunk map of a file of the given size. The error wraps
 // chunks.ErrFormat where it is none: nobody vouches for what lies in a slot.
 func readMap(stored *image.SeedFile, size int64) (*chunks.Map, error) {
-	if most := metadata.MaxChunkMap(size); stored.Size() > most {
+	if most := min(metadata.MaxChunkMap(size), maxMap); stored.Size() > most {
 		return nil, fmt.Errorf("%d bytes are more than %d: %w", stored.Size(), most, chunks.ErrFormat)
 	}
 	data := make([]byte, stored.Size())

@@ -52,7 +52,10 @@ func (n *Node) settled(s State, f Facts, situation Situation) (State, bool) {
 		if s.Trial == nil {
 			return s, false
 		}
-		if s.Trial.Unhealthy != "" {
+		switch {
+		case f.Booted.Corrupt(s.Trial.Slot):
+			why = corruptSlot
+		case s.Trial.Unhealthy != "":
 			why = "unhealthy: " + s.Trial.Unhealthy
 		}
 		n.Logger.Error("a release was rolled back", "version", s.Trial.Version, "release", s.Trial.Release, "slot", s.Trial.Slot, "why", why)
@@ -68,6 +71,9 @@ func (n *Node) settled(s State, f Facts, situation Situation) (State, bool) {
 	s.Trial = nil
 	return s, true
 }
+
+// corruptSlot is why a release was given up that nothing is wrong with.
+const corruptSlot = "GRUB found before the boot that the slot no longer held what had been written to it: look at the storage device"
 
 // mend writes to the ESP what the situation calls for, and reports whether the
 // boot state is another one then.

@@ -87,6 +87,11 @@ func alarms(f Facts, st Status) []string {
 	if f.BlockErr != nil {
 		list = append(list, fmt.Sprintf("the environment block is damaged: %v", f.BlockErr))
 	}
+	for _, slot := range []grub.Slot{grub.SlotA, grub.SlotB} {
+		if f.Booted.Corrupt(slot) {
+			list = append(list, fmt.Sprintf("before this boot GRUB found that slot %s did not hold what had been written to it", slot))
+		}
+	}
 	if st.Situation == SituationMismatch {
 		list = append(list, fmt.Sprintf("GRUB did not do what was armed: %v", f.Handshake()))
 	}

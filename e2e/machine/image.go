@@ -115,6 +115,40 @@ func (i Image) WriteESP(name string, data []byte) error {
 	return nil
 }
 
+// Spoil changes a bit wherever a partition holds content, as a drive does that
+// forgets; blocks that are free by now may hold it too. No machine may run from the
+// image.
+func (i Image) Spoil(name string, content []byte) error {
+	e, err := i.partition(name)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(i.Path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data := make([]byte, e.size)
+	if _, err := f.ReadAt(data, e.start); err != nil {
+		return fmt.Errorf("%s: %w", i.Path, err)
+	}
+	found := false
+	for from := 0; ; found = true {
+		at := bytes.Index(data[from:], content)
+		if at < 0 {
+			break
+		}
+		if _, err := f.WriteAt([]byte{content[0] ^ 1}, e.start+int64(from+at)); err != nil {
+			return err
+		}
+		from += at + 1
+	}
+	if !found {
+		return fmt.Errorf("%s does not hold these bytes in %s", i.Path, name)
+	}
+	return f.Close()
+}
+
 // EnvOffset returns where on the disk the environment block lies, in bytes: it
 // is always rewritten in place.
 func (i Image) EnvOffset() (int64, error) {

@@ -2,6 +2,8 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -170,7 +172,32 @@ func (b *builder) stageRelease(tree string) error {
 	if err := writeNew(filepath.Join(root, grub.CmdlineFile), cmdline, 0o644); err != nil {
 		return err
 	}
-	return writeNew(filepath.Join(root, image.ManifestFile), b.Manifest, 0o644)
+	if err := writeNew(filepath.Join(root, image.ManifestFile), b.Manifest, 0o644); err != nil {
+		return err
+	}
+	sums, err := sumsOf(root, grub.KernelFile, grub.InitramfsFile, grub.CmdlineFile, image.ManifestFile)
+	if err != nil {
+		return err
+	}
+	return writeNew(filepath.Join(root, grub.SumsFile), sums, 0o644)
+}
+
+// sumsOf returns the list that GRUB checks a slot by.
+func sumsOf(root string, names ...string) ([]byte, error) {
+	var sums []grub.FileSum
+	for _, name := range names {
+		f, err := os.Open(filepath.Join(root, name))
+		if err != nil {
+			return nil, err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		sums = append(sums, grub.FileSum{Name: name, SHA256: hex.EncodeToString(h.Sum(nil))})
+	}
+	return grub.Sums(sums...)
 }
 
 // stageData puts the first files of DATA into a folder of the toolbox, and
