@@ -26,11 +26,11 @@ type transfer struct {
 const worth = 10
 
 // The longest chunk maps in bytes: those of about 1.5 GB to work with, and of about
-// 600 MB where a map would only be fetched to lie in the slot. They bound the memory
+// 550 MB where a map would only be fetched to lie in the slot. They bound the memory
 // of an update whatever its payload, since a map in use takes more than its own length.
 const (
 	maxMap  = 3 << 20
-	maxKept = 5 << 18
+	maxKept = 9 << 17
 )
 
 // share returns how many requests the next file may take: what is left, shared
