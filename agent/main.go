@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -44,10 +45,27 @@ func run(args []string) int {
 	defer stop()
 	app := newApp()
 	err := app.RunContext(ctx, args)
+	if err != nil && ctx.Err() != nil {
+		err = &interruptedError{context.Cause(ctx)}
+	}
 	if err != nil {
 		console.PrintError(app.ErrWriter, app.Name, err, wantsJSON(args))
 	}
 	return console.ExitCode(err)
+}
+
+// interruptedError says that the process was told to end, and has.
+type interruptedError struct{ by error }
+
+func (e *interruptedError) Error() string { return fmt.Sprintf("interrupted: %v", e.by) }
+func (e *interruptedError) Unwrap() error { return e.by }
+
+// ReasonCode returns the stable reason code.
+func (e *interruptedError) ReasonCode() string { return "interrupted" }
+
+// Hint tells the operator what to do.
+func (e *interruptedError) Hint() string {
+	return "run it again: it goes on from what is there, and nothing that was unfinished is booted"
 }
 
 // wantsJSON looks for --json among the arguments as given, since an error in

@@ -125,10 +125,19 @@ func (s *session) updater() (n *update.Node, done func(), err error) {
 	case err != nil:
 		return nil, nil, console.Usagef("%w", err)
 	}
-	display := &transfers{out: os.Stderr}
-	n.Progress = display.set
+	display := new(transfers)
+	if s.showsProgress() {
+		display.out = os.Stderr
+		n.Progress = display.set
+	}
 	restore := s.yield()
 	return n, func() { display.close(); restore() }, nil
+}
+
+// showsProgress reports whether a person, or a person's log, follows on standard
+// error: not where a machine reads JSON there, or only warnings are wanted.
+func (s *session) showsProgress() bool {
+	return s.cli.String("log-format") == "text" && !s.cli.Bool("json") && s.log.Enabled(context.Background(), slog.LevelInfo)
 }
 
 // yield lowers the priority, if it is to be low, and returns what restores it.

@@ -66,7 +66,7 @@ func statusText(st update.Status) string {
 	}
 	row("disk", "%s", st.Disk.Device)
 	row("channel", "%s", st.Channel)
-	if st.Staged != nil {
+	if st.Staged != nil && st.Trial == nil {
 		row("staged", "release %s in slot %s, waits for `agent activate`", st.Staged.Version, st.Staged.Slot)
 	}
 	if st.Trial != nil {

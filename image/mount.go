@@ -78,6 +78,9 @@ func mount(r mountRequest) (*Mount, error) {
 
 func newMount(r mountRequest) (fd int, err error) {
 	fs, err := unix.Fsopen(r.fsType, unix.FSOPEN_CLOEXEC)
+	if errors.Is(err, unix.ENODEV) {
+		return -1, fmt.Errorf("this kernel cannot read %s, or its module is not loaded: %w", r.fsType, err)
+	}
 	if err != nil {
 		return -1, fmt.Errorf("fsopen: %w", err)
 	}

@@ -29,7 +29,7 @@ type Room struct {
 // that is gone is a seed less, and until the new claim is there, no file that
 // still has its final name is of another release than that of the old claim.
 func (w *Writer) ClaimKeeping(id string, room Room) (resumed bool, err error) {
-	if have, err := w.root.ReadFile(claimFile); err == nil && string(have) == id {
+	if w.claimed(id) {
 		return true, w.MakeRoom(room)
 	}
 	for name := range room.Files {

@@ -175,6 +175,9 @@ func mountToLook(device, fsType string) (*Mount, error) {
 	return m, err
 }
 
+// errNotRegular says that a folder, a pipe or the like has the name of a file.
+var errNotRegular = errors.New("not a regular file")
+
 // openRegular opens a regular file in the root folder for reading, with
 // additional flags. A link is refused, also one to a file of the same slot:
 // os.Root follows these whatever the flags are.
@@ -184,7 +187,7 @@ func openRegular(root *os.Root, name string, flags int) (*os.File, error) {
 		return nil, err
 	}
 	if !want.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
+		return nil, fmt.Errorf("%s: %w", name, errNotRegular)
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|flags, 0)
 	if err != nil {

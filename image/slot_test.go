@@ -565,3 +565,49 @@ func TestClaim(t *testing.T) {
 		t.Errorf("the slot has %s", got)
 	}
 }
+
+// TestPipesAndFolders has things in the slot that are no files, under names that a
+// file should have. Nobody waits for a pipe, and they make way.
+func TestPipesAndFolders(t *testing.T) {
+	p, _ := newSlot(t)
+	for _, claim := range []func(w *image.Writer) (bool, error){
+		func(w *image.Writer) (bool, error) { return w.Claim("release") },
+		func(w *image.Writer) (bool, error) {
+			return w.ClaimKeeping("release", image.Room{Files: map[string]int64{"vmlinuz": 1}})
+		},
+	} {
+		whileMounted(t, p.Device, func(dir string) {
+			for _, err := range []error{
+				os.RemoveAll(filepath.Join(dir, "release.unverified")),
+				syscall.Mkfifo(filepath.Join(dir, "release.unverified"), 0o600),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		err := image.WriteSlot(p, func(w *image.Writer) error {
+			if resumed, err := claim(w); resumed || err != nil {
+				t.Errorf("claimed by a pipe: %v, %v", resumed, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	whileMounted(t, p.Device, func(dir string) {
+		if err := os.MkdirAll(filepath.Join(dir, "vmlinuz", "deep"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	})
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		if _, err := w.Open("vmlinuz"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a folder was opened as the kernel: %v", err)
+		}
+		return w.WriteFile("vmlinuz", []byte("kernel"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

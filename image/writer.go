@@ -1,8 +1,10 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,13 +63,25 @@ func (w *Writer) Readings() map[string]Reading {
 // resumed is true: files with final names are of this release and were
 // verified, unverified ones can be continued. Otherwise the slot is emptied.
 func (w *Writer) Claim(id string) (resumed bool, err error) {
-	if have, err := w.root.ReadFile(claimFile); err == nil && string(have) == id {
+	if w.claimed(id) {
 		return true, nil
 	}
 	if err := w.Keep(); err != nil {
 		return false, err
 	}
 	return false, w.WriteFile(claimFile, []byte(id))
+}
+
+// claimed reports whether the slot was claimed for id. Whatever else has the name
+// of the claim is none, also what would block who opens it.
+func (w *Writer) claimed(id string) bool {
+	f, err := openRegular(w.root, claimFile, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	have, err := io.ReadAll(io.LimitReader(f, int64(len(id))+1))
+	return err == nil && string(have) == id
 }
 
 // Keep removes everything but the named files and their unverified parts.
@@ -221,12 +235,15 @@ func (w *Writer) WriteFile(name string, data []byte) error {
 }
 
 // Open opens a file with its final name for reading, such as one that an
-// interrupted run has committed.
+// interrupted run has committed. What has the name and is no file is removed.
 func (w *Writer) Open(name string) (*os.File, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
 	f, err := openRegular(w.root, name, 0)
+	if errors.Is(err, errNotRegular) {
+		return nil, cmp.Or(w.root.RemoveAll(name), fs.ErrNotExist)
+	}
 	if err == nil {
 		w.open = append(w.open, f)
 	}

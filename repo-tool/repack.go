@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"tufboot/image/initramfs"
 	"tufboot/internal/console"
+	"tufboot/metadata/repository"
 )
 
 func repackCommand() *cli.Command {
@@ -68,6 +70,12 @@ func runRepack(c *cli.Context) error {
 	}
 	result, err := initramfs.Repack(c.Context, input, c.String("output"), opts)
 	bars.close()
+	if errors.Is(err, initramfs.ErrFormat) {
+		return &repository.InvalidError{
+			Reason: "bad-initramfs", Err: err,
+			Advice: "Give the whole file that a kernel boots; `file` and `lsinitramfs` say what it is.",
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -88,14 +88,14 @@ func TestUnpackRefuses(t *testing.T) {
 		"ends in a content":       {one[:116], "within the content"},
 		"ends in padding":         {one[:118], "within an entry"},
 		"content beyond the end":  {put(54, "ffffffff"), "within the content"},
-		"off its place":           {append([]byte{0, 0}, one...), "begins neither"},
+		"off its place":           {append([]byte{0, 0}, one...), "divisible by 4"},
 		"something else":          {[]byte("hello"), "begins neither"},
 		"something else behind":   {append(bytes.Clone(one), "hello"...), "begins neither"},
 		"empty gzip":              {[]byte("\x1f\x8b"), "gzip"},
 		"torn zstd":               {[]byte("\x28\xb5\x2f\xfd\x04"), "zstd"},
 		"torn xz":                 {[]byte("\xfd7zXZ\x00"), "xz"},
 		"lzma":                    {[]byte("\x5d\x00\x00\x00\x01"), "lzma"},
-		"frame that is no legacy": {[]byte("\x04\x22\x4d\x18\x64\x40\xa7"), "begins neither"},
+		"frame that is no legacy": {[]byte("\x04\x22\x4d\x18\x64\x40\xa7"), "lz4 -l"},
 		"boot configuration":      {append(bytes.Clone(one), bootConfig...), "boot configuration"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,6 +55,12 @@ func formatOf(start []byte) (format, error) {
 		}
 		return f, nil
 	}
+	switch {
+	case bytes.HasPrefix(start, []byte("07070")):
+		return format{}, malformed("an archive begins at an offset that is not divisible by 4, where the kernel does not look for one")
+	case bytes.HasPrefix(start, []byte("\x04\x22\x4d\x18")):
+		return format{}, malformed("it is compressed with lz4 in the frame format; the kernel reads only the legacy one (lz4 -l)")
+	}
 	return format{}, malformed("% x begins neither an archive nor anything compressed that the kernel knows", start)
 }
 

@@ -57,6 +57,12 @@ func Repack(ctx context.Context, input, output string, opts Options) (*Result, e
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file, and it has to be read twice: copy it into one", input)
+	}
+	if to, err := os.Stat(output); err == nil && !to.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file that could be replaced", output)
+	}
 	spool, err := unnamed(filepath.Dir(output))
 	if err != nil {
 		return nil, err
