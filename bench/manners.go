@@ -44,17 +44,22 @@ func (b *bench) manners(ctx context.Context) (string, error) {
 	}
 	// So that Go does not let the workers wait for each other.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * runtime.NumCPU()))
-	disk, err := b.diskManners(ctx)
+	disk, besideDisk, err := b.diskManners(ctx)
 	if err != nil {
 		return "", err
 	}
-	processor, used, err := b.processorManners(ctx)
-	return disk + "\n" + processor + "\n" + used, err
+	processor, besideProcessor, err := b.processorManners(ctx)
+	return disk + "\n" + processor + fmt.Sprintf("\nWith a limit of %.1f MB/s, %s came in %s beside work on the fast disk (%.1f MB/s), and in %s beside work on the processors (%.1f MB/s).\n",
+		float64(mannersLimit)/mb, megabytes(besideDisk.network), seconds(besideDisk.wall), besideDisk.rate(), seconds(besideProcessor.wall), besideProcessor.rate()), err
 }
 
-// diskManners is the table of what the disk's other users feel. The scheduler
-// can be set for the node's disk; below it is the machine's own.
-func (b *bench) diskManners(ctx context.Context) (string, error) {
+// rate is how fast it came from the network, in MB a second.
+func (c cost) rate() float64 { return float64(c.network) / c.wall.Seconds() / mb }
+
+// diskManners is the table of what the disk's other users feel, and the first
+// update with a limit. The scheduler can be set for the node's disk; below it is the
+// machine's own.
+func (b *bench) diskManners(ctx context.Context) (text string, limited cost, err error) {
 	var t table
 	t.add("disk", "scheduler", "beside the work", "it took", "write + fdatasync, median", "99 %", "read, median", "99 %")
 	was := scheduler(b.arena.node.loop)
@@ -73,7 +78,10 @@ func (b *bench) diskManners(ctx context.Context) (string, error) {
 		}
 		results, err := b.beside(ctx, setup.where, setup.ways, func() ([]*worker, error) { return newDiskWorkers(b.arena.node.data()) })
 		if err := errors.Join(err, setScheduler(b.arena.node.loop, was)); err != nil {
-			return "", err
+			return "", limited, err
+		}
+		if limited.wall == 0 {
+			limited = middle(results[len(results)-1].runs)
 		}
 		for i, way := range setup.ways {
 			r := results[i]
@@ -81,16 +89,16 @@ func (b *bench) diskManners(ctx context.Context) (string, error) {
 				micros(quantile(r.took[randomReads], 0.5)), micros(quantile(r.took[randomReads], 0.99)))
 		}
 	}
-	return t.String(), nil
+	return t.String(), limited, nil
 }
 
-// processorManners is the table of what the processor's other users feel, and a
-// sentence on the limit.
-func (b *bench) processorManners(ctx context.Context) (text, used string, err error) {
+// processorManners is the table of what the processor's other users feel, and the
+// update with a limit.
+func (b *bench) processorManners(ctx context.Context) (text string, limited cost, err error) {
 	ways := []manner{noUpdate, urgent, yielding, slowly}
 	results, err := b.beside(ctx, fastNode, ways, func() ([]*worker, error) { return newProcessorWorkers(), nil })
 	if err != nil {
-		return "", "", err
+		return "", limited, err
 	}
 	rate := func(r disturbed) float64 { return float64(len(r.took[hashing])) / r.over.Seconds() }
 	var t table
@@ -99,9 +107,7 @@ func (b *bench) processorManners(ctx context.Context) (text, used string, err er
 		t.add(ways[i].name, r.wall(), fmt.Sprintf("%.0f %%", rate(r)/rate(results[0])*100),
 			micros(quantile(r.took[hashing], 0.5)), micros(quantile(r.took[hashing], 0.99)))
 	}
-	limited := middle(results[len(results)-1].runs)
-	return t.String(), fmt.Sprintf("With a limit of %.1f MB/s, %s came in %s: %.1f MB/s.\n", float64(mannersLimit)/mb,
-		megabytes(limited.network), seconds(limited.wall), float64(limited.network)/limited.wall.Seconds()/mb), nil
+	return t.String(), middle(results[len(results)-1].runs), nil
 }
 
 // beside updates the node in each manner in turn, while it works.
