@@ -91,7 +91,7 @@ func newRigOn(t *testing.T, faulty bool) *rig {
 func (r *rig) makeRepository() {
 	r.t.Helper()
 	keys := filepath.Join(r.dir, "keys")
-	roles, err := repository.MakeKeys(keys, repository.KeyPlan{Type: repository.Ed25519, RootKeys: 1, RootThreshold: 1}, nil)
+	roles, err := repository.MakeKeys(keys, repository.KeyPlan{Type: repository.Ed25519, RootKeys: 2, RootThreshold: 2}, nil)
 	must(r.t, err)
 	signers, err := repository.OpenKeys([]string{keys}, func(string) ([]byte, error) { return nil, nil })
 	must(r.t, err)
