@@ -9,7 +9,9 @@ import (
 
 // backoff is how transient failures are tried again: after base, twice base,
 // ... up to limit, each time shortened by up to half at random, so that a fleet
-// that lost its server together does not come back together.
+// that lost its server together does not come back together. Where the server said
+// how long to wait, it is that, up to limit, lengthened by up to half at random: the
+// whole fleet was told the same.
 type backoff struct {
 	tries       int // in all, the first one included
 	base, limit time.Duration
@@ -30,7 +32,11 @@ func (b backoff) wait(ctx context.Context, n int, cause error) error {
 	d -= time.Duration(rand.Int64N(int64(d)/2 + 1)) //nolint:gosec // jitter needs no secrecy
 	var n2 *NetworkError
 	if errors.As(cause, &n2) && n2.after > 0 {
-		d = max(d, min(time.Duration(n2.after)*time.Second, b.limit))
+		asked := b.limit
+		if n2.after < int(b.limit/time.Second) {
+			asked = time.Duration(n2.after) * time.Second
+		}
+		d = max(d, asked+time.Duration(rand.Int64N(int64(asked)/2+1))) //nolint:gosec // as above
 	}
 	return b.sleep(ctx, d)
 }
