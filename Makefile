@@ -15,11 +15,11 @@ AGENT_LDFLAGS := -funcalign=4
 AGENT_MAX  := 11000000
 
 # The packages whose tests attach loop devices and mount file systems.
-ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk
+ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk ./torture
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ROOT_TEST  := go test $(if $(SUDO),-exec "$(SUDO)")
 # All others but the whole-system tests.
-USER_PKGS   = $(shell go list ./... | grep -v -e /e2e -e /image -e /agent -e /faultdisk)
+USER_PKGS   = $(shell go list ./... | grep -v -e /e2e -e /image -e /agent -e /faultdisk -e /torture)
 
 # Build tags for clouds' object stores and key services; without them repo-tool
 # has S3, and any key service through a plugin program.
@@ -32,7 +32,7 @@ GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
 # minutes: it sees only those that do several things at once.
 SLOW_KEYS  := /repo-tool /metadata/repository
 
-.PHONY: help deps build unit test e2e demo image fuzz lint vuln testdata docs bench microbench clean size
+.PHONY: help deps build unit test e2e demo image fuzz lint vuln testdata docs bench microbench torture clean size
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -107,6 +107,11 @@ bench: deps build microbench ## measure updates beside their peers', a fleet, an
 microbench: ## run the Go benchmarks; their output is in build/bench-tools/micro.txt too
 	@mkdir -p $(BENCH)
 	set -o pipefail; go test -run '^$$' -bench . -benchmem -benchtime 0.2s -count 5 ./grub ./metadata/chunks ./metadata/quick | tee $(BENCH)/micro.txt
+
+# TORTURE=-short tries a share of it; TORTURE='-case good-bios:120:3' one case.
+torture: deps ## cut the power at every write of an update; write docs/reliability.md
+	@mkdir -p build
+	@go build -o build/torture-run ./torture && $(SUDO) build/torture-run -docs docs/reliability.md $(TORTURE)
 
 clean: ## remove what was built
 	rm -rf bin build

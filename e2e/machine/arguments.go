@@ -66,11 +66,23 @@ func (o Options) diskArguments() []string {
 		} else {
 			device += fmt.Sprintf(",bootindex=%d", i+1)
 		}
-		args = append(args,
-			"-drive", "if=none,format=raw,cache=writeback,id="+id+",file="+d.Path,
-			"-device", device)
+		args = append(args, d.backend(id)...)
+		args = append(args, "-device", device)
 	}
 	return args
+}
+
+// backend returns the arguments that give the disk's bytes the name id.
+func (d Disk) backend(id string) []string {
+	if d.Log == "" {
+		return []string{"-drive", "if=none,format=raw,cache=writeback,id=" + id + ",file=" + d.Path}
+	}
+	// The format of the log is that of Linux' dm-log-writes.
+	return []string{
+		"-blockdev", "driver=raw,node-name=" + id + "raw,file.driver=file,file.filename=" + d.Path,
+		"-blockdev", "driver=file,node-name=" + id + "log,filename=" + d.Log,
+		"-blockdev", "driver=blklogwrites,node-name=" + id + ",file=" + id + "raw,log=" + id + "log,log-sector-size=512",
+	}
 }
 
 // dieWithParent makes the kernel end QEMU when the test program ends, however

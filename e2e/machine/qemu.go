@@ -35,6 +35,7 @@ type Disk struct {
 	Path string // a raw image, written in place
 	USB  bool   // a USB stick that the firmware sees, else a virtio disk
 	Boot bool   // the disk that the firmware boots first
+	Log  string // a file that gets every write and flush, in their order; "": none
 }
 
 // Options describe a machine.
