@@ -196,6 +196,12 @@ func (b *build) assemble(ctx context.Context) error {
 	b.spare = max(b.delta.MaxRequests-requests, 0)
 	b.used = true
 	err := b.transfer(ctx, slab)
+	if b.ready != nil && !errors.Is(err, errWhole) {
+		// It was asked for ahead, and ended with the transfer. Only the answer that
+		// was the reason to end can be gone on with.
+		b.ready.body.Close()
+		b.ready = nil
+	}
 	var doubt *doubtError
 	if errors.As(err, &doubt) {
 		b.log.Warn("fetching all of the rest", "file", b.name, "at", b.done, "of", b.length, "reason", doubt)

@@ -508,6 +508,32 @@ func TestDeltaRottingSeed(t *testing.T) {
 	}
 }
 
+// A seed rots before the first part that is fetched, and the server gives no parts:
+// the answer to the one is not gone on with when the other has ended the attempt.
+func TestDeltaRottingSeedWithoutParts(t *testing.T) {
+	data := random(1, 2<<20)
+	l := newLab(t, data)
+	l.serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
+	seed := edited(data, 3, 100)
+	for range 20 {
+		r := &rotting{Reader: bytes.NewReader(seed)}
+		r.read = func(p []byte, offset int64) (int, error) {
+			n, err := r.Reader.ReadAt(p, offset)
+			if at := int64(50_000) - offset; at >= 0 && at < int64(n) {
+				p[at] ^= 1
+			}
+			return n, err
+		}
+		d := l.delta()
+		d.Seeds = []client.Seed{{Name: "rotting", Content: r, Size: r.Size()}}
+		got, _, err := l.download(t.Context(), d, nil)
+		must(t, err)
+		if !bytes.Equal(got, data) {
+			t.Fatal("other bytes than were published")
+		}
+	}
+}
+
 // A seed that cannot be read to its end serves as far as it goes.
 func TestDeltaUnreadableSeed(t *testing.T) {
 	data := random(1, 4<<20)
