@@ -63,7 +63,10 @@ func main() {
 	}
 }
 
-var errBroken = errors.New("promises were broken")
+var (
+	errBroken = errors.New("promises were broken")
+	errNoCase = errors.New("there is no such case")
+)
 
 func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs string) (err error) {
 	if w.dir, err = os.MkdirTemp("", "tufboot-torture-"); err != nil {
@@ -75,22 +78,25 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 	}
 	defer w.lab.Close()
 	var rows []string
-	broken := 0
+	broken, tried := 0, 0
 	for _, firmware := range firmwares {
 		for _, healthy := range []bool{true, false} {
-			row, violations, err := w.torture(ctx, firmware, healthy)
+			row, t, err := w.torture(ctx, firmware, healthy)
 			if err != nil {
 				return err
 			}
-			rows, broken = append(rows, row), broken+len(violations)
-			for _, v := range violations[:min(len(violations), 20)] {
+			rows, broken, tried = append(rows, row), broken+len(t.violations), tried+t.writes+t.draws
+			for _, v := range t.violations[:min(len(t.violations), 20)] {
 				fmt.Printf("%s: %s: %s (seed %d)\n", v.cut, v.invariant, v.detail, w.seed)
 			}
 		}
 	}
+	if tried == 0 {
+		return fmt.Errorf("%w: %q; give the seed and the share too with which it was drawn", errNoCase, w.only)
+	}
 	table := head + strings.Join(rows, "")
 	fmt.Print(table)
-	if docs != "" {
+	if docs != "" && w.only == "" {
 		if err := writeFigures(docs, fmt.Sprintf("Seed %d.\n\n%s", w.seed, table)); err != nil {
 			return err
 		}
@@ -104,33 +110,32 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 const head = "| story | writes | flushes | cuts after each request | lost, torn and reordered | runs of GRUB's programs | booted whole | broken promises | time |\n|---|---|---|---|---|---|---|---|---|\n"
 
 // torture records a story, replays it and returns its row of the table.
-func (w *workshop) torture(ctx context.Context, firmware machine.Firmware, healthy bool) (row string, found []violation, err error) {
+func (w *workshop) torture(ctx context.Context, firmware machine.Firmware, healthy bool) (row string, t tally, err error) {
 	begin := time.Now()
 	r, err := w.record(ctx, firmware, healthy)
 	if err != nil {
-		return "", nil, err
+		return "", t, err
 	}
 	defer r.file.Close()
 	if w.only != "" && !strings.HasPrefix(w.only, r.name+":") {
-		return "", nil, nil
+		return "", t, nil
 	}
 	w.recordings[r.name] = r
 	third, err := r.repo.GoodRelease(next)
 	if err != nil {
-		return "", nil, err
+		return "", t, err
 	}
 	if err := r.repo.Publish(ctx, third); err != nil {
-		return "", nil, err
+		return "", t, err
 	}
 	w.choose(r)
 	fmt.Fprintf(os.Stderr, "%s, recorded in %s\n", r, time.Since(begin).Round(time.Second))
-	t, err := w.replay(ctx, r)
-	if err != nil {
-		return "", nil, err
+	if t, err = w.replay(ctx, r); err != nil {
+		return "", t, err
 	}
 	writes, flushes := r.count()
 	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %s |\n", r.name, writes, flushes, t.writes, t.draws, t.judged, t.whole,
-		len(t.violations), time.Since(begin).Round(time.Second)), t.violations, nil
+		len(t.violations), time.Since(begin).Round(time.Second)), t, nil
 }
 
 // choose draws which draws are booted whole.
