@@ -1,0 +1,22 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"tufboot/agent/update"
+	"tufboot/grub"
+	"tufboot/image"
+)
+
+// What was armed does not wait for `agent activate` any more.
+func TestStagedReleaseWaitsUntilItIsArmed(t *testing.T) {
+	st := update.Status{Disk: &image.Disk{}, Staged: &update.Staged{Slot: grub.SlotB, Version: "2"}}
+	if text := statusText(st); !strings.Contains(text, "waits for") {
+		t.Errorf("staged:\n%s", text)
+	}
+	st.Trial = &update.Trial{Slot: grub.SlotB, Version: "2"}
+	if text := statusText(st); strings.Contains(text, "waits for") {
+		t.Errorf("armed:\n%s", text)
+	}
+}
