@@ -15,7 +15,7 @@ func TestStagedReleaseWaitsUntilItIsArmed(t *testing.T) {
 	if text := statusText(st); !strings.Contains(text, "waits for") {
 		t.Errorf("staged:\n%s", text)
 	}
-	st.Trial = &update.Trial{Slot: grub.SlotB, Version: "2"}
+	st.Trial = &update.Trial{Staged: *st.Staged}
 	if text := statusText(st); strings.Contains(text, "waits for") {
 		t.Errorf("armed:\n%s", text)
 	}
