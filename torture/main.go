@@ -9,7 +9,8 @@
 // GRUB's own code: which slot does it boot, counted or not, and is what GRUB reads
 // there a whole release? Some are booted whole, and must update themselves.
 //
-// It exits with 1 if a promise was broken. docs/reliability.md has the last figures.
+// It exits with 1 if a promise was broken, and with 2 if that could not be tried.
+// docs/reliability.md has the last figures.
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,6 +39,9 @@ type workshop struct {
 	draws      int    // per story
 	wholes     int    // disks booted whole, per story
 	only       string // the one case to try; "": all
+	stories    string // which stories; "": all
+	overlay    string // for `go build` of the agent
+	grubcfg    string // file to boot by; "": what tufboot makes
 	recordings map[string]*recording
 	chosen     map[string]bool // draws that are booted whole
 }
@@ -48,6 +53,9 @@ func main() {
 	short := flag.Bool("short", false, "a share of it that takes a few minutes")
 	flag.Uint64Var(&w.seed, "seed", 1, "`N` from which the draws come")
 	flag.StringVar(&w.only, "case", "", "only this `CASE`, as a failure names it")
+	flag.StringVar(&w.stories, "stories", "", "only these stories: `NAMES` with commas between, such as good-bios,bad-bios")
+	flag.StringVar(&w.overlay, "overlay", "", "build the agent with `FILE` as go build's -overlay")
+	flag.StringVar(&w.grubcfg, "grubcfg", "", "boot by the grub.cfg in `FILE`, which must wait for nobody (Timeout and RebootAfter -1)")
 	docs := flag.String("docs", "", "write the figures into this `FILE`, between its markers")
 	flag.Parse()
 	w.draws, w.wholes = 10_000, 12
@@ -59,7 +67,10 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "torture:", err)
 		stop()
-		os.Exit(1)
+		if errors.Is(err, errBroken) {
+			os.Exit(1)
+		}
+		os.Exit(2)
 	}
 }
 
@@ -73,7 +84,14 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 		return err
 	}
 	defer os.RemoveAll(w.dir)
-	if w.lab, err = lab.New(ctx, w.dir); err != nil {
+	var flags []string
+	if w.overlay != "" {
+		if w.overlay, err = filepath.Abs(w.overlay); err != nil { // go build runs elsewhere
+			return err
+		}
+		flags = []string{"-overlay", w.overlay}
+	}
+	if w.lab, err = lab.New(ctx, w.dir, flags...); err != nil {
 		return err
 	}
 	defer w.lab.Close()
@@ -81,6 +99,9 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 	broken, tried := 0, 0
 	for _, firmware := range firmwares {
 		for _, healthy := range []bool{true, false} {
+			if !w.tells(storyName(firmware, healthy)) {
+				continue
+			}
 			row, t, err := w.torture(ctx, firmware, healthy)
 			if err != nil {
 				return err
@@ -92,11 +113,11 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 		}
 	}
 	if tried == 0 {
-		return fmt.Errorf("%w: %q; give the seed and the share too with which it was drawn", errNoCase, w.only)
+		return fmt.Errorf("%w: story %q, case %q; give the seed and the share too with which it was drawn", errNoCase, w.stories, w.only)
 	}
 	table := head + strings.Join(rows, "")
 	fmt.Print(table)
-	if docs != "" && w.only == "" {
+	if docs != "" && w.only == "" && w.stories == "" {
 		if err := writeFigures(docs, fmt.Sprintf("Seed %d.\n\n%s", w.seed, table)); err != nil {
 			return err
 		}
@@ -117,9 +138,6 @@ func (w *workshop) torture(ctx context.Context, firmware machine.Firmware, healt
 		return "", t, err
 	}
 	defer r.file.Close()
-	if w.only != "" && !strings.HasPrefix(w.only, r.name+":") {
-		return "", t, nil
-	}
 	w.recordings[r.name] = r
 	third, err := r.repo.GoodRelease(next)
 	if err != nil {
@@ -136,6 +154,12 @@ func (w *workshop) torture(ctx context.Context, firmware machine.Firmware, healt
 	writes, flushes := r.count()
 	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %s |\n", r.name, writes, flushes, t.writes, t.draws, t.judged, t.whole,
 		len(t.violations), time.Since(begin).Round(time.Second)), t, nil
+}
+
+// tells reports whether a story is to be told.
+func (w *workshop) tells(name string) bool {
+	return (w.stories == "" || slices.Contains(strings.Split(w.stories, ","), name)) &&
+		(w.only == "" || strings.HasPrefix(w.only, name+":"))
 }
 
 // choose draws which draws are booted whole.

@@ -23,10 +23,15 @@ type recording struct {
 	image    machine.Image // the disk as it was at the beginning
 }
 
+// storyName returns a story's name, such as good-bios.
+func storyName(firmware machine.Firmware, healthy bool) string {
+	return map[bool]string{true: "good", false: "bad"}[healthy] + "-" + string(firmware)
+}
+
 // record lets a machine live the story, with everything that its disk is asked for
 // in a log.
 func (w *workshop) record(ctx context.Context, firmware machine.Firmware, healthy bool) (r *recording, err error) {
-	name := map[bool]string{true: "good", false: "bad"}[healthy] + "-" + string(firmware)
+	name := storyName(firmware, healthy)
 	r = &recording{story: story{name: name, candidate: candidate, healthy: healthy}, firmware: firmware}
 	dir := filepath.Join(w.dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -52,8 +57,7 @@ func (w *workshop) record(ctx context.Context, firmware machine.Firmware, health
 	if r.image, err = r.repo.Disk(ctx, first, filepath.Join(dir, "begin.img")); err != nil {
 		return nil, err
 	}
-	// GRUB must not wait for a key: it is run thousands of times.
-	cfg, err := grub.Config(grub.ConfigOptions{Timeout: -1, RebootAfter: -1})
+	cfg, err := w.config()
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +68,15 @@ func (w *workshop) record(ctx context.Context, firmware machine.Firmware, health
 		return nil, err
 	}
 	return r, r.live(ctx, dir)
+}
+
+// config returns the grub.cfg that the machine boots by. It must not wait for a key:
+// GRUB is run thousands of times.
+func (w *workshop) config() ([]byte, error) {
+	if w.grubcfg != "" {
+		return os.ReadFile(w.grubcfg)
+	}
+	return grub.Config(grub.ConfigOptions{Timeout: -1, RebootAfter: -1})
 }
 
 // live runs the machine from before the update to where its outcome is certain.

@@ -34,8 +34,8 @@ type Lab struct {
 }
 
 // New makes a lab in an existing folder, with the two programs as `make build`
-// builds them.
-func New(ctx context.Context, dir string) (*Lab, error) {
+// builds them; agentFlags are more flags of `go build` for the agent.
+func New(ctx context.Context, dir string, agentFlags ...string) (*Lab, error) {
 	kernel, err := machine.FindKernel()
 	if err != nil {
 		return nil, err
@@ -52,8 +52,10 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 		RepoTool: filepath.Join(dir, "bin", "repo-tool"),
 		Repos:    filepath.Join(dir, "repos"),
 	}
-	if err := l.build(ctx); err != nil {
-		return nil, err
+	for program, flags := range map[string][]string{l.Agent: agentFlags, l.RepoTool: nil} {
+		if err := l.build(ctx, program, flags); err != nil {
+			return nil, err
+		}
 	}
 	if l.base, err = l.baseInitramfs(); err != nil {
 		return nil, err
@@ -91,15 +93,14 @@ func (l *Lab) baseInitramfs() ([]byte, error) {
 // Source returns the path of a file of this project.
 func (l *Lab) Source(name string) string { return filepath.Join(l.root, filepath.FromSlash(name)) }
 
-func (l *Lab) build(ctx context.Context) error {
-	for _, program := range []string{l.Agent, l.RepoTool} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs",
-			"-ldflags", "-s -w -X main.version=e2e", "-o", program, "./"+filepath.Base(program))
-		cmd.Dir = l.root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s: %w\n%s", filepath.Base(program), err, out)
-		}
+func (l *Lab) build(ctx context.Context, program string, flags []string) error {
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs",
+		"-ldflags", "-s -w -X main.version=e2e", "-o", program}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./"+filepath.Base(program))...)
+	cmd.Dir = l.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", filepath.Base(program), err, out)
 	}
 	return nil
 }
