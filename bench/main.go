@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tufboot/internal/docpage"
 )
 
 func main() {
@@ -115,7 +117,7 @@ func (b *bench) run(ctx context.Context, names []string) error {
 		}
 		fmt.Printf("\n## %s (%s)\n\n%s", s.name, time.Since(start).Round(time.Second), text)
 		if b.docs != "" {
-			if err := fill(filepath.Join(b.docs, "benchmarks.md"), s.name, text); err != nil {
+			if err := docpage.Write(filepath.Join(b.docs, "benchmarks.md"), "bench:"+s.name, text); err != nil {
 				return err
 			}
 		}

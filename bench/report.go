@@ -3,31 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"time"
 )
-
-// fill replaces the part of a page between its two marks:
-//
-//	<!-- bench:NAME -->
-//	...
-//	<!-- /bench:NAME -->
-func fill(page, name, text string) error {
-	data, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	start, end := "<!-- bench:"+name+" -->\n", "<!-- /bench:"+name+" -->"
-	head, rest, ok := strings.Cut(string(data), start)
-	_, tail, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return fmt.Errorf("%s has no %s...%s", page, strings.TrimSpace(start), end)
-	}
-	return os.WriteFile(page, []byte(head+start+text+end+tail), 0o644)
-}
 
 // table writes a table in Markdown, its columns aligned.
 type table struct{ rows [][]string }

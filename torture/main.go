@@ -29,6 +29,7 @@ import (
 
 	"tufboot/e2e/lab"
 	"tufboot/e2e/machine"
+	"tufboot/internal/docpage"
 )
 
 // workshop is one run.
@@ -118,7 +119,7 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 	table := head + strings.Join(rows, "")
 	fmt.Print(table)
 	if docs != "" && w.only == "" && w.stories == "" {
-		if err := writeFigures(docs, fmt.Sprintf("Seed %d.\n\n%s", w.seed, table)); err != nil {
+		if err := docpage.Write(docs, "torture", fmt.Sprintf("Seed %d.\n\n%s", w.seed, table)); err != nil {
 			return err
 		}
 	}
@@ -179,18 +180,3 @@ func (w *workshop) choose(r *recording) {
 
 // boots reports whether a case is booted whole.
 func (w *workshop) boots(c cut) bool { return w.chosen[c.String()] || w.only != "" }
-
-// writeFigures puts text between the markers of a page.
-func writeFigures(path, text string) error {
-	const begin, end = "<!-- torture -->\n", "<!-- /torture -->"
-	page, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, found := strings.Cut(string(page), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		return fmt.Errorf("%s has no markers %q", path, begin)
-	}
-	return os.WriteFile(path, slices.Concat([]byte(before+begin), []byte(text), []byte(end+after)), 0o644)
-}
