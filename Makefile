@@ -12,7 +12,7 @@ LDFLAGS    := -s -w -X main.version=$(VERSION) -X main.buildTime=$(BUILD_TIME)
 # which is assembly, and waiting for devices. deploy/Dockerfile has the same flags.
 AGENT_GCFLAGS := -gcflags=all=-l
 AGENT_LDFLAGS := -funcalign=4
-AGENT_MAX  := 11000000
+AGENT_MAX  := 10000000
 
 # The packages whose tests attach loop devices and mount file systems.
 ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk ./torture

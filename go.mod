@@ -135,3 +135,5 @@ require (
 	google.golang.org/grpc v1.83.2 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
+
+replace github.com/sigstore/protobuf-specs => ./third_party/protobuf-specs
