@@ -45,6 +45,7 @@ func TestOneConnection(t *testing.T) {
 			_, err := c.Resolve(t.Context(), "stable", "amd64")
 			must(t, err)
 			for _, a := range release.Artifacts() {
+				must(t, c.Probe(t.Context(), a))
 				must(t, c.Download(t.Context(), a, nil, new(bytes.Buffer), nil))
 			}
 			if n := opened.Load(); n != 1 {

@@ -75,15 +75,24 @@ func checkName(name string) error {
 }
 
 // fetch reads a whole file of at most limit bytes, trying again what may help.
-func (c *Client) fetch(ctx context.Context, name string, limit int64) ([]byte, error) {
+func (c *Client) fetch(ctx context.Context, name string, limit int64) (data []byte, err error) {
+	err = c.again(ctx, name, func() (err error) {
+		data, err = c.fetchOnce(ctx, name, limit)
+		return err
+	})
+	return data, err
+}
+
+// again makes a request for a file, and makes it again where that may help.
+func (c *Client) again(ctx context.Context, name string, request func() error) error {
 	for try := 1; ; try++ {
-		data, err := c.fetchOnce(ctx, name, limit)
+		err := request()
 		if err == nil || !isTransient(err) || try == c.retry.tries {
-			return data, err
+			return err
 		}
 		c.log.Info("request failed; trying again", "file", name, "try", try, "error", err)
 		if err := c.retry.wait(ctx, try, err); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
