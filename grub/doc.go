@@ -22,10 +22,14 @@
 //     one sector. Before it the old slot boots; after it X boots, counted.
 //  5. GRUB, at each trial boot: counter-1, saved, read again, then X is booted.
 //     A count that cannot be saved is not a trial: the other slot is booted, which
-//     is proven. So X runs at most Attempts times without being proven.
+//     is proven. So X runs at most Attempts times (and MaxGiveBacks) without being proven.
 //  6. Either MarkGood: boot_success=1, one sector, and then WriteLastGood(X);
 //     or GRUB gives X up: X_ok=0 active_slot=other boot_success=1, one sector.
 //     X_ok=0 stays until the next Arm(X), so there is no way back by itself.
+//
+// Between 5 and 6, GiveBack: a machine that is rebooted in good order before its trial
+// is decided has said nothing against X, and the attempt is added again, one sector.
+// At most MaxGiveBacks times a trial, so each trial still ends.
 //
 // A crash between any two steps leaves the state of the step before, and each
 // step can be done again. The slot that is neither active nor being written keeps
