@@ -25,15 +25,21 @@ func healthcheckCommand() *cli.Command {
 rebooted (with --reboot-on-failure), so that GRUB counts and in the end rolls
 back. Without a trial the health is only reported; nothing is rebooted.
 
+With --give-back no check is run: somebody reboots the machine or switches it off
+in good order, and a trial boot that is not decided by then is not counted, three
+times a trial at most.
+
 Examples:
 
    agent healthcheck
    agent healthcheck --report-only --wait 10m         # in a pod
-   agent healthcheck --wait 10m --reboot-on-failure   # what the boot service runs`,
+   agent healthcheck --wait 10m --reboot-on-failure   # what the boot service runs
+   agent healthcheck --give-back                      # what a shutdown runs`,
 		Flags: commonFlags(
 			&cli.DurationFlag{Name: "lock-wait", Usage: "wait so `LONG` for another agent to end", Value: 3 * time.Minute, EnvVars: []string{"TUFBOOT_LOCK_WAIT"}},
 			&cli.DurationFlag{Name: "wait", Usage: "go on for so `LONG` until all required checks pass (default: one round; for a trial: health.deadline)"},
 			&cli.BoolFlag{Name: "reboot-on-failure", Usage: "reboot when a trial fails"},
+			&cli.BoolFlag{Name: "give-back", Usage: "do not count this trial boot, unless it failed: the machine is being shut down"},
 			&cli.BoolFlag{Name: "report-only", Usage: "run the checks and decide nothing; needs no access to the disk"}),
 		Action: func(c *cli.Context) error {
 			err := verb(healthcheck)(c)
@@ -43,7 +49,7 @@ Examples:
 			}
 			// Nothing was looked at, because the configuration that the release
 			// brought is wrong. Its command for a reboot is not known either.
-			return errors.Join(err, update.Reboot(c.Context, nil))
+			return errors.Join(err, update.LeaveSentinel(update.TrialFailed, err.Error()), update.Reboot(c.Context, nil))
 		},
 	}
 }
@@ -59,17 +65,61 @@ func onTrial() bool {
 }
 
 func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
+	if c.Bool("give-back") {
+		return s.giveBack(ctx)
+	}
 	report, err := s.gate(ctx)
 	if report.Verdict != "" {
 		if perr := print(c, report, healthText(report)); perr != nil {
 			return errors.Join(err, perr)
 		}
 	}
-	if !c.Bool("reboot-on-failure") || !s.trialFailed(report, err) || ctx.Err() != nil {
+	if report.Verdict == update.VerdictCommitted {
+		s.tell(update.TrialDecided, "committed")
+	}
+	if !s.trialFailed(report, err) || ctx.Err() != nil && report.Verdict == "" {
+		return err
+	}
+	s.tell(update.TrialFailed, err.Error())
+	if !c.Bool("reboot-on-failure") || ctx.Err() != nil {
 		return err
 	}
 	s.log.Error("the trial failed; rebooting, so that GRUB tries it again or rolls back", "error", err)
 	return errors.Join(err, update.Reboot(ctx, s.cfg.Reboot.Command))
+}
+
+// tell leaves a file for whatever else of this boot goes by the gate's verdict.
+func (s *session) tell(path, why string) {
+	if err := update.LeaveSentinel(path, why); err != nil {
+		s.log.Warn("nobody is told what became of the trial", "error", err)
+	}
+}
+
+// giveBack ends a boot in good order.
+func (s *session) giveBack(ctx context.Context) error {
+	if _, err := os.Stat(update.TrialFailed); err == nil {
+		return s.gaveBack(false, "this trial boot failed, and stays counted")
+	}
+	n, err := s.node()
+	if err != nil {
+		return err
+	}
+	return s.locked(ctx, func() error {
+		given, err := n.GiveBack()
+		if err != nil {
+			return err
+		}
+		if !given {
+			return s.gaveBack(false, "nothing is on trial")
+		}
+		return s.gaveBack(true, fmt.Sprintf("trial boot %d of slot %s is not counted", s.booted.Try, s.booted.Slot))
+	})
+}
+
+func (s *session) gaveBack(given bool, text string) error {
+	return print(s.cli, struct {
+		GivenBack bool `json:"given_back"`
+	}{given}, text)
 }
 
 // gate runs the checks and has them decide a trial. A report without a verdict

@@ -70,7 +70,7 @@ func statusText(st update.Status) string {
 		row("staged", "release %s in slot %s, waits for `agent activate`", st.Staged.Version, st.Staged.Slot)
 	}
 	if st.Trial != nil {
-		row("trial", "release %s in slot %s", st.Trial.Version, st.Trial.Slot)
+		row("trial", "release %s in slot %s%s", st.Trial.Version, st.Trial.Slot, givenBackText(st.Trial))
 	}
 	if check := st.LastCheck; check != nil {
 		row("last check", "%s: %s", check.At.Format(time.RFC3339), checkText(check))
@@ -126,6 +126,14 @@ func slotText(st update.Status, slot grub.Slot) string {
 		}
 	}
 	return text
+}
+
+// givenBackText explains why a trial has had more boots than were counted.
+func givenBackText(t *update.Trial) string {
+	if t.GivenBack == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d of its boots ended by a clean reboot and are not counted (%d at most)", t.GivenBack, grub.MaxGiveBacks)
 }
 
 func checkText(c *update.LastCheck) string {

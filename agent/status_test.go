@@ -20,3 +20,11 @@ func TestStagedReleaseWaitsUntilItIsArmed(t *testing.T) {
 		t.Errorf("armed:\n%s", text)
 	}
 }
+
+// More boots than were counted are explained.
+func TestStatusExplainsGivenBackBoots(t *testing.T) {
+	st := update.Status{Disk: &image.Disk{}, Trial: &update.Trial{GivenBack: 2}}
+	if text := statusText(st); !strings.Contains(text, "2 of its boots ended by a clean reboot and are not counted (3 at most)") {
+		t.Errorf("status:\n%s", text)
+	}
+}

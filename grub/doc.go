@@ -22,7 +22,7 @@
 //     one sector. Before it the old slot boots; after it X boots, counted.
 //  5. GRUB, at each trial boot: counter-1, saved, read again, then X is booted.
 //     A count that cannot be saved is not a trial: the other slot is booted, which
-//     is proven. So X runs at most Attempts times (and MaxGiveBacks) without being proven.
+//     is proven. So X runs at most Attempts+MaxGiveBacks times without being proven.
 //  6. Either MarkGood: boot_success=1, one sector, and then WriteLastGood(X);
 //     or GRUB gives X up: X_ok=0 active_slot=other boot_success=1, one sector.
 //     X_ok=0 stays until the next Arm(X), so there is no way back by itself.

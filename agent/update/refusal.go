@@ -23,6 +23,7 @@ const (
 	ReasonSlotNotBootable  = "slot-not-bootable"      // rollback to a slot that holds nothing whole
 	ReasonNoSpace          = "slot-too-small"         // the release does not fit into the slot
 	ReasonSlotVerification = "slot-verification"      // what was read back is not what was written
+	ReasonTrialCounted     = "trial-counted"          // a trial boot that ended in good order is counted all the same
 )
 
 // exitRefused and exitVerification are the exit codes of package

@@ -17,6 +17,8 @@ func TestSituation(t *testing.T) {
 	gaveUp := grub.State{Active: grub.SlotA, Success: true, AOK: true, BootID: token}
 	inA, inB := grub.Booted{Slot: grub.SlotA}, grub.Booted{Slot: grub.SlotB}
 	trial := &Trial{Staged: Staged{Slot: grub.SlotB}, BootID: token, ArmedIn: "this boot"}
+	given := &Trial{Staged: trial.Staged, BootID: token, ArmedIn: "boot 0", GivenBack: 1, GivenBackIn: "boot 1"}
+	first := grub.Booted{Slot: grub.SlotB, BootID: token, Try: 1}
 	tests := []struct {
 		name  string
 		facts Facts
@@ -36,6 +38,8 @@ func TestSituation(t *testing.T) {
 		{"first trial boot, state lost", Facts{Block: counted, Booted: grub.Booted{Slot: grub.SlotB, BootID: token, Try: 1}}, SituationTrial},
 		{"trial with another token", Facts{Block: counted, Booted: grub.Booted{Slot: grub.SlotB, BootID: "00", Try: 1}, Trial: trial}, SituationMismatch},
 		{"trial with another count", Facts{Block: counted, Booted: grub.Booted{Slot: grub.SlotB, BootID: token, Try: 2}, Trial: trial}, SituationMismatch},
+		{"given back, not rebooted yet", Facts{Block: armed, Booted: first, Trial: given, KernelID: "boot 1"}, SituationTrial},
+		{"given back, rebooted, not counted", Facts{Block: armed, Booted: first, Trial: given, KernelID: "boot 2"}, SituationMismatch},
 		{"trial not counted", Facts{Block: armed, Booted: inB, Trial: trial}, SituationMismatch},
 		{"trial's slot could not be loaded", Facts{Block: counted, Booted: inA, Trial: trial, KernelID: "next boot"}, SituationTrialLost},
 		{"given up by GRUB", Facts{Block: gaveUp, Booted: inA, Trial: trial}, SituationRolledBack},

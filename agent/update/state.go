@@ -50,6 +50,11 @@ type Trial struct {
 	ArmedIn string `json:"armed_in"`
 	// Unhealthy is what the health gate last found wrong in the trial.
 	Unhealthy string `json:"unhealthy,omitempty"`
+	// GivenBack counts the trial boots that ended in good order before the gate had
+	// decided, and so are not counted as failed (see Node.GiveBack).
+	GivenBack int `json:"given_back,omitempty"`
+	// GivenBackIn is the kernel's random boot id of the last one of them.
+	GivenBackIn string `json:"given_back_in,omitempty"`
 }
 
 // Failure is a release that was tried and given up.
