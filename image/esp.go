@@ -43,6 +43,39 @@ func OpenESP(d *Disk, readOnly bool) (_ *Mount, err error) {
 	return m, err
 }
 
+// CheckESP returns why OpenESP for writing would be refused, as far as that can be
+// told without writing: mounting FAT for writing marks it as in use.
+func CheckESP(d *Disk) error {
+	m, err := openMounted(d.EFI, false)
+	if m != nil {
+		return m.Close()
+	}
+	if err == nil {
+		err = checkWritable(d.EFI.Device)
+	}
+	if err != nil {
+		return fmt.Errorf("the EFI partition %s: %w", d.EFI.Device, err)
+	}
+	return nil
+}
+
+// checkWritable refuses a device that the kernel holds to be read-only.
+func checkWritable(device string) error {
+	f, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
+	if err != nil {
+		return fmt.Errorf("ask whether it is read-only: %w", err)
+	}
+	if readOnly != 0 {
+		return refuse(ReasonESPReadOnly, "find out what made it read-only (a write protection, `blockdev --setro`, a worn-out device) and end that", "the device is read-only")
+	}
+	return nil
+}
+
 // espOptions returns mount options for writing. Names on the EFI partition are
 // plain ASCII, so the kernel's own choice of character set will do, whichever
 // of them its modules have.

@@ -21,12 +21,7 @@ func ReadBack(p Partition, fn func(open func(name string) (*SlotFile, error)) er
 			err = fmt.Errorf("read back slot %s: %w", p.Name, err)
 		}
 	}()
-	// The exclusive open proves that no mount is left whose page cache would
-	// answer; dropping the cache is for the blocks that a mere open device keeps.
-	if err := claim(p); err != nil {
-		return err
-	}
-	m, err := mountExclusive(mountRequest{device: p.Device, fsType: typeExt4, readOnly: true, flags: []string{"ro", "noload"}})
+	m, err := mountFresh(p)
 	if err != nil {
 		return err
 	}
@@ -53,6 +48,32 @@ func ReadBack(p Partition, fn func(open func(name string) (*SlotFile, error)) er
 		opened = append(opened, f)
 		return f, nil
 	})
+}
+
+// mountFresh mounts a slot that nobody has mounted, to read what is on the device.
+func mountFresh(p Partition) (*Mount, error) {
+	// The exclusive open proves that no mount is left whose page cache would
+	// answer; dropping the cache is for the blocks that a mere open device keeps.
+	if err := claim(p); err != nil {
+		return nil, err
+	}
+	return mountExclusive(mountRequest{device: p.Device, fsType: typeExt4, readOnly: true, flags: []string{"ro", "noload"}})
+}
+
+// Capacity returns how many bytes slot p can hold once it is emptied, about. It
+// fails as writing the slot would: where somebody has it mounted (*RefusedError), and
+// where its file system is damaged (see Damaged). Nothing is written.
+func Capacity(p Partition) (int64, error) {
+	m, err := mountFresh(p)
+	if err != nil {
+		return 0, fmt.Errorf("look at slot %s: %w", p.Name, err)
+	}
+	var st unix.Statfs_t
+	err = unix.Statfs(m.Path("."), &st)
+	if err := errors.Join(err, m.Close()); err != nil {
+		return 0, fmt.Errorf("look at slot %s: %w", p.Name, err)
+	}
+	return int64(st.Blocks-(st.Bfree-st.Bavail)) * st.Bsize, nil
 }
 
 // directUnit is how much is read at once; directAlign is an alignment of
