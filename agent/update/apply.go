@@ -41,7 +41,7 @@ func (n *Node) Apply(ctx context.Context, want string) (Plan, error) {
 		return p, err
 	}
 	p.Transfer = new(client.Usage)
-	if err = n.ensure(ctx, &p); err == nil {
+	if err = n.ensure(ctx, f, &p); err == nil {
 		n.Logger.Info("the slot holds the release", "slot", p.Slot, "release", p.Version,
 			"fetched", p.Transfer.Fetched, "reused", p.Transfer.Reused, "requests", p.Transfer.Requests)
 		s.Staged = &Staged{Slot: p.Slot, Release: p.Release, Version: p.Version}
@@ -60,38 +60,26 @@ func (n *Node) note(s *State, p Plan, err error) {
 	}
 }
 
-// ensure brings the slot to hold the release, whole and read back. Whatever can
-// be found to stand in the way is found before the slot's old content, the
-// proven way back, is given up.
-func (n *Node) ensure(ctx context.Context, p *Plan) error {
-	files, err := slotFiles(p.resolved)
+// ensure brings the slot to hold the release, whole and read back.
+func (n *Node) ensure(ctx context.Context, f Facts, p *Plan) error {
+	to, err := n.prepare(ctx, f, p)
+	p.Remade = "" // so far
 	if err != nil {
 		return err
 	}
-	part := n.Disk.Slot(p.Slot)
-	if need := p.resolved.Release.Size() + slotSlack; need > part.Size {
-		return tooLarge(part.Size, need)
-	}
-	// A slot that somebody has mounted is refused here. One whose file system is
-	// damaged is not: that is made anew when the slot is nobody's way back.
-	nothing := func(func(string) (*image.SlotFile, error)) error { return nil }
-	err = image.ReadBack(part, nothing)
-	if err != nil && !damaged(err, n.Disk.Slot(p.Slot.Other())) {
-		return err
-	}
-	sound := err == nil
 	// From here on the slot must be nobody's fallback, even if the block is lost.
 	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
 		return err
 	}
-	if sound && n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, part, files, nil) == nil {
+	if to.held {
 		n.Logger.Info("the slot holds the release already", "slot", p.Slot)
 		return nil
 	}
-	if files, err = withSums(files); err != nil {
+	files, err := withSums(to.files)
+	if err != nil {
 		return err
 	}
-	return n.write(ctx, p, part, files)
+	return n.write(ctx, p, to.part, files)
 }
 
 // write makes the slot unbootable, fills it and reads it back.

@@ -27,7 +27,7 @@ func TestLongMapsAreDoneWithout(t *testing.T) {
 		files := []slotFile{{name: metadata.InitramfsFile, artifact: &metadata.Artifact{}}, {name: metadata.ManifestFile}}
 		release := &metadata.Release{InitramfsChunks: &metadata.Artifact{Length: test.length}}
 		n := New(Options{Disk: &image.Disk{}})
-		done := n.planDelta(Plan{resolved: &client.Resolved{Release: release}}, files)
+		done := n.planDelta(Plan{Transfer: new(client.Usage), resolved: &client.Resolved{Release: release}}, files)
 		d := files[0].delta
 		if d.on() != test.work {
 			t.Errorf("a map of %d bytes: worked with: %v", test.length, d.on())

@@ -105,6 +105,8 @@ type SlotRelease struct {
 	ID      metadata.ID `json:"release,omitempty"`
 	Version string      `json:"version,omitempty"`
 	Problem string      `json:"problem,omitempty"` // why the manifest cannot be read
+
+	artifacts []metadata.Artifact
 }
 
 // running returns the booted slot's release; zero in a rescue system.
@@ -128,5 +130,5 @@ func (n *Node) slotRelease(slot grub.Slot) SlotRelease {
 	if err != nil {
 		return SlotRelease{Problem: err.Error()}
 	}
-	return SlotRelease{ID: metadata.IdentityOf(manifest), Version: r.Version}
+	return SlotRelease{ID: metadata.IdentityOf(manifest), Version: r.Version, artifacts: r.Artifacts()}
 }

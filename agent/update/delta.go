@@ -33,6 +33,12 @@ const (
 	maxKept = 9 << 17
 )
 
+// worthMap reports whether a chunk map is asked for where so many bytes of its
+// artifact are missing.
+func worthMap(missing int64, m *metadata.Artifact) bool {
+	return m.Length <= maxMap && missing > worth*m.Length
+}
+
 // share returns how many requests the next file may take: what is left, shared
 // with those that come after it, as the publisher reckons it too.
 func (t *transfer) share() int {
@@ -63,7 +69,7 @@ func (d *delta) off() { d.target, d.chunks = nil, nil }
 func (n *Node) planDelta(p Plan, files []slotFile) (done func()) {
 	r := p.resolved.Release
 	t := &transfer{
-		usage: p.Transfer, requests: chunks.MaxFetches, files: len(r.Artifacts()),
+		usage: p.Transfer, requests: chunks.MaxFetches - p.Transfer.Requests, files: len(r.Artifacts()),
 		other: &otherSlot{part: n.Disk.Slot(p.Slot.Other())},
 	}
 	maps := map[string]*metadata.Artifact{metadata.KernelFile: r.KernelChunks, metadata.InitramfsFile: r.InitramfsChunks}
@@ -127,7 +133,7 @@ func startOver(w *image.Writer, file slotFile, held int64, cause error) (again b
 func (n *Node) download(ctx context.Context, w *image.Writer, file slotFile, have *io.SectionReader, dst io.Writer) error {
 	a, d := *file.artifact, file.delta
 	from := client.Delta{MaxRequests: d.transfer.share()}
-	if d.on() && a.Length-have.Size() > worth*d.target.Length {
+	if d.on() && worthMap(a.Length-have.Size(), d.target) {
 		seeds := n.openSeeds(w, file)
 		defer seeds.close()
 		if len(seeds.list) > 0 {

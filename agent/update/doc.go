@@ -13,6 +13,9 @@
 //
 // # The order of writes is the safety argument
 //
+// What can be found to stand in the way is found before the first of them
+// (prepare.go), also that the server lacks an artifact.
+//
 //  1. last-good names the booted slot, and then X_ok=0 for the inactive one,
 //     each synced. From here a crash leaves the booted slot committed and the
 //     other unbootable: GRUB cannot choose a slot that is being written, not

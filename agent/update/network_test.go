@@ -50,6 +50,10 @@ const (
 	chunkMap  = ".chunks"
 )
 
+// probe is the range of a request that only asks whether a file is there. What is
+// done to a file or its parts is not done to that; "probes" are rows of their own.
+const probe = "bytes=0-0"
+
 // portal is a host that answers everything with a login page; mirror one that has
 // the repository too.
 const (
@@ -58,7 +62,16 @@ const (
 )
 
 func networks() []weather {
-	on, times := faultproxy.On, faultproxy.Times
+	times := faultproxy.Times
+	on := func(part string, f faultproxy.Fault) faultproxy.Fault {
+		return faultproxy.On(part, func(c *faultproxy.Conn, req *http.Request, a faultproxy.Answer) {
+			if req.Header.Get("Range") == probe && part != anything {
+				c.Answer(a)
+				return
+			}
+			f(c, req, a)
+		})
+	}
 	const (
 		k      = kernelSize
 		buffer = 512 << 10 // that much may have come before it is looked at
@@ -121,10 +134,36 @@ func networks() []weather {
 		{"overloaded for long", on(anything, faultproxy.Status(503, http.Header{"Retry-After": {"86400"}})), 1, client.ReasonServerError, 64 << 10, 3 * time.Minute},
 		{"overloaded for a while", on(kernel, times(2, faultproxy.Status(503, http.Header{"Retry-After": {"5"}}))), 0, "", 4 << 10, 20 * time.Second},
 		{"forbidden", on(timestamp, faultproxy.Status(403, nil)), 1, client.ReasonServerError, 64 << 10, atOnce},
-		{"a file is not there", on(kernel, faultproxy.Status(404, nil)), 1, client.ReasonServerError, 64 << 10, atOnce},
+		{"a file is not there", faultproxy.On(kernel, faultproxy.Status(404, nil)), 1, client.ReasonServerError, 64 << 10, atOnce},
+		{"a file is not there any more", on(kernel, faultproxy.Status(404, nil)), 1, client.ReasonServerError, 64 << 10, atOnce},
+
+		{"probes stall", onProbe(faultproxy.Silence), 1, client.ReasonStalled, 8 << 10, patience},
+		{"probes are reset", onProbe(hangUp), 1, client.ReasonUnreachable, 8 << 10, 10 * time.Second},
+		{"probes are reset once", onProbe(times(2, hangUp)), 0, "", 4 << 10, 10 * time.Second},
+		{"probes are reset after the head", onProbe(faultproxy.Reset(0)), 0, "", 4 << 10, atOnce},
+		{"probes get all", onProbe(faultproxy.IgnoreRange), 0, "", initramfsSize, atOnce},
+		{"probes get another part", onProbe(faultproxy.MoveRange(+1)), 0, "", initramfsSize, atOnce},
+		{"probes get what is called the whole", onProbe(faultproxy.WholeFor206), 0, "", initramfsSize, atOnce},
+		{"probes are not allowed", onProbe(faultproxy.Status(405, nil)), 0, "", initramfsSize, atOnce},
+		{"probes are overloaded", onProbe(times(2, faultproxy.Status(503, http.Header{"Retry-After": {"5"}}))), 0, "", 4 << 10, 20 * time.Second},
+		{"captive portal for probes", onProbe(faultproxy.Portal), 0, "", initramfsSize, atOnce},
 		{"a proxy wants a password", on(anything, faultproxy.Status(407, nil)), 1, client.ReasonServerError, 64 << 10, atOnce},
 	}
 }
+
+// onProbe spoils only what the server is asked for before an update begins.
+func onProbe(f faultproxy.Fault) faultproxy.Fault {
+	return func(c *faultproxy.Conn, req *http.Request, a faultproxy.Answer) {
+		if req.Header.Get("Range") != probe {
+			c.Answer(a)
+			return
+		}
+		f(c, req, a)
+	}
+}
+
+// hangUp resets the connection in place of an answer.
+func hangUp(c *faultproxy.Conn, _ *http.Request, _ faultproxy.Answer) { c.Reset() }
 
 // redirectTo sends a client from the repository's host to another one, which
 // serves the repository, or is a portal.

@@ -3,9 +3,12 @@ package update
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tufboot/grub"
 	"tufboot/image"
@@ -66,6 +69,28 @@ func (n *Node) withBlock(readOnly bool, fn func(grub.Env) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, esp.Close()) }()
 	return fn(grub.Env{Path: esp.Path(espFolder + "/" + grub.EnvFile), LastGood: esp.Path(espFolder + "/" + grub.LastGoodFile)})
+}
+
+// writable returns what would keep the environment block from being written, as far
+// as that can be told without writing.
+func (n *Node) writable() error {
+	if n.Grubenv == "" {
+		return image.CheckESP(n.Disk)
+	}
+	err := unix.Access(n.Grubenv, unix.W_OK)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = unix.Access(filepath.Dir(n.Grubenv), unix.W_OK)
+	}
+	if errors.Is(err, unix.EROFS) {
+		return &image.RefusedError{
+			Reason: image.ReasonESPReadOnly, Advice: "mount its file system for writing",
+			Err: fmt.Errorf("the environment block %s: %w", n.Grubenv, err),
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the environment block %s: %w", n.Grubenv, err)
+	}
+	return nil
 }
 
 // changeBlock makes one transition in the environment block.

@@ -235,7 +235,7 @@ func TestWrongPartial(t *testing.T) {
 	r := newRig(t)
 	r.publish("2")
 	r.serve = func(w http.ResponseWriter, req *http.Request, files http.Handler) {
-		if strings.HasSuffix(req.URL.Path, ".initramfs") && req.Header.Get("Range") == "" && len(r.requests) < 12 {
+		if strings.HasSuffix(req.URL.Path, ".initramfs") && req.Header.Get("Range") == "" && len(r.requests) < 14 {
 			_, _ = w.Write(make([]byte, initramfsSize)) // wrong bytes of the right length
 			return
 		}

@@ -2,47 +2,43 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 
 	"tufboot/metadata"
 )
 
 // Probe asks the server whether it has an artifact, before anything is given up for
-// it: for its first byte, since what answers a download answers that. Refresh must
-// have succeeded before. Nil: the server has it, in its signed length, or does not
-// tell. The error is otherwise that which Download would meet, be it the network's.
+// it. Refresh must have succeeded before. Nil: the server has it, in its signed length
+// as far as it says. The error is otherwise that which Download would meet, be it the
+// network's.
+//
+// It asks for the first byte. Where that is answered in another way, by a server that
+// gives no parts, it asks for all of it, as Download does, and hangs up.
 func (c *Client) Probe(ctx context.Context, a metadata.Artifact) error {
 	d, err := c.newDownload(ctx, a)
 	if err != nil {
 		return err
 	}
-	return c.again(ctx, d.path, func() error {
-		answer, err := c.source.open(ctx, d.path, 0, 1)
-		if errors.Is(err, errNoRange) || unwilling(err) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", a.Target, err)
-		}
-		defer answer.body.Close()
-		if !answer.part && answer.total == 1 {
-			return nil // some proxies call a part the whole: says nothing of the length
-		}
-		if answer.total >= 0 && answer.total != d.length {
-			return badLength(a.Target, answer.total, d.length)
-		}
-		if answer.part {
-			// Read to its end, an answer leaves the connection for the next request.
-			_, _ = answer.body.Read(make([]byte, 1))
-		}
-		return nil
-	})
+	err = c.again(ctx, d.path, func() error { return d.probe(ctx, 1) })
+	if err != nil && !isTransient(err) && ctx.Err() == nil {
+		err = c.again(ctx, d.path, func() error { return d.probe(ctx, toEnd) })
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.Target, err)
+	}
+	return nil
 }
 
-// unwilling reports whether the server refuses the kind of request.
-func unwilling(err error) bool {
-	var n *NetworkError
-	return errors.As(err, &n) && (n.Status == http.StatusMethodNotAllowed || n.Status == http.StatusNotImplemented)
+// probe asks for the artifact up to byte end, and looks at the head of the answer.
+func (d *download) probe(ctx context.Context, end int64) error {
+	answer, err := d.open(ctx, 0, end)
+	if err != nil {
+		return err
+	}
+	defer answer.body.Close()
+	if answer.part {
+		// Read to its end, an answer leaves the connection for the next request.
+		_, _ = answer.body.Read(d.buf[:1])
+	}
+	return nil
 }

@@ -23,6 +23,16 @@ func TestProbe(t *testing.T) {
 			_, _ = w.Write(data[:1])
 		}
 	}
+	files := http.FileServer(http.Dir(r.dir))
+	toParts := func(answer http.HandlerFunc) http.HandlerFunc { // all of it is had
+		return func(w http.ResponseWriter, req *http.Request) {
+			if req.Header.Get("Range") == "" {
+				files.ServeHTTP(w, req)
+				return
+			}
+			answer(w, req)
+		}
+	}
 	whole := func(body []byte) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
@@ -30,25 +40,27 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	for name, test := range map[string]struct {
-		answer http.HandlerFunc // nil: the file server's
-		reason string           // "": it is there, or nobody knows
+		answer   http.HandlerFunc // nil: the file server's
+		reason   string           // "": it is there
+		requests int
 	}{
-		"there":                     {nil, ""},
-		"there, length not said":    {part("bytes 0-0/*"), ""},
-		"whole":                     {whole(data), ""},
-		"whole, length not said":    {func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }, ""},
-		"a part called the whole":   {whole(data[:1]), ""},
-		"another part":              {part("bytes 5-5/300000"), ""},
-		"no parts":                  {status(http.StatusRequestedRangeNotSatisfiable), ""},
-		"not this method":           {status(http.StatusMethodNotAllowed), ""},
-		"not implemented":           {status(http.StatusNotImplemented), ""},
-		"missing":                   {status(http.StatusNotFound), client.ReasonServerError},
-		"hidden":                    {status(http.StatusForbidden), client.ReasonServerError},
-		"gone":                      {status(http.StatusGone), client.ReasonServerError},
-		"overloaded":                {status(http.StatusServiceUnavailable), client.ReasonServerError},
-		"shorter":                   {part("bytes 0-0/299999"), client.ReasonBadLength},
-		"whole, and another length": {whole(data[:1000]), client.ReasonBadLength},
-		"empty":                     {whole(nil), client.ReasonBadLength},
+		"there":                   {nil, "", 1},
+		"there, length not said":  {part("bytes 0-0/*"), "", 1},
+		"whole":                   {whole(data), "", 1},
+		"whole, length not said":  {func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }, "", 1},
+		"a part called the whole": {toParts(whole(data[:1])), "", 2},
+		"another part":            {toParts(part("bytes 5-5/300000")), "", 2},
+		"no such part":            {toParts(status(http.StatusRequestedRangeNotSatisfiable)), "", 2},
+		"parts not allowed":       {toParts(status(http.StatusMethodNotAllowed)), "", 2},
+		"parts not implemented":   {toParts(status(http.StatusNotImplemented)), "", 2},
+		"parts forbidden":         {toParts(status(http.StatusForbidden)), "", 2},
+		"missing":                 {status(http.StatusNotFound), client.ReasonServerError, 2},
+		"hidden":                  {status(http.StatusForbidden), client.ReasonServerError, 2},
+		"gone":                    {status(http.StatusGone), client.ReasonServerError, 2},
+		"overloaded":              {status(http.StatusServiceUnavailable), client.ReasonServerError, 5},
+		"shorter":                 {whole(data[:299_999]), client.ReasonBadLength, 2},
+		"a part of another":       {toParts(part("bytes 0-0/299999")), "", 2},
+		"empty":                   {whole(nil), client.ReasonBadLength, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, r)
@@ -59,12 +71,8 @@ func TestProbe(t *testing.T) {
 				s.setFault(on(".payload", test.answer))
 			}
 			err := c.Probe(t.Context(), a)
-			requests := 1
-			if name == "overloaded" {
-				requests = 5
-			}
-			if n := len(s.taken()); n != requests {
-				t.Errorf("%d requests, want %d", n, requests)
+			if n := len(s.taken()); n != test.requests {
+				t.Errorf("%d requests, want %d", n, test.requests)
 			}
 			if test.reason == "" {
 				must(t, err)
