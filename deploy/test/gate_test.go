@@ -154,6 +154,42 @@ func TestGateScriptCallsTheAgent(t *testing.T) {
 	}
 }
 
+// A trial boot that ends in good order is given back, unless it failed.
+func TestGateScriptStops(t *testing.T) {
+	for _, tt := range []struct{ name, cmdline, agent, before, log, says string }{
+		{"trial", trial, "echo 'trial boot 2 of slot B is not counted'", "", "healthcheck --give-back --lock-wait 20s\n", "trial boot 2 of slot B is not counted"},
+		{"trial, refused", trial, "exit 3", "", "healthcheck --give-back --lock-wait 20s\n", "stays counted"},
+		{"trial that the agent saw fail", trial, "mkdir -p $(dirname $0)/run; >$(dirname $0)/run/trial-failed", "", "healthcheck --give-back --lock-wait 20s\n", ""},
+		{"trial that was given up", trial, "exit 5", "run", "healthcheck --wait 20s --lock-wait 10s --reboot-on-failure\n", ""},
+		{"committed", committed, "exit 0", "", "", ""},
+	} {
+		for name, shell := range shells {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				m := newGateMachine(t, shell, tt.cmdline, tt.agent)
+				write(t, m.path("agent.log"), "", 0o644)
+				if tt.before != "" {
+					if out, err := m.run(tt.before); err != nil {
+						t.Fatalf("%v\n%s", err, out)
+					}
+				}
+				for range 2 { // the second time, what the first one left is heeded
+					out, err := m.run("stop")
+					if err != nil || !strings.Contains(out, tt.says) {
+						t.Errorf("%v\n%s", err, out)
+					}
+					if tt.says != "" {
+						break
+					}
+				}
+				if got := read(t, m.path("agent.log")); got != tt.log {
+					t.Errorf("the agent was called with %q, want %q", got, tt.log)
+				}
+			})
+		}
+	}
+}
+
 // Without a place for its log the gate does its work all the same.
 func TestGateScriptWithoutARunFolder(t *testing.T) {
 	for agent, want := range map[string]string{"exit 0": "", "exit 5": "reboot\nreboot -f"} {

@@ -68,7 +68,7 @@ func TestUnitsVerify(t *testing.T) {
 		write(t, path, strings.ReplaceAll(read(t, filepath.Join(unitDir, e.Name())), "/usr/sbin/agent", agent), 0o644)
 		args = append(args, path)
 	}
-	if len(args) != 3+7 {
+	if len(args) != 3+8 {
 		t.Errorf("%d units", len(args)-3)
 	}
 	out, err := exec.Command(tool, args...).CombinedOutput()
@@ -159,6 +159,33 @@ func TestOnlyTrialsAreRebooted(t *testing.T) {
 				t.Errorf("%s: %s is not limited to trials", name, key)
 			}
 		}
+	}
+}
+
+// A boot is given back by a unit of its own, which only a shutdown stops, after the gate
+// and before the state is unmounted; and never one that failed.
+func TestCleanRebootIsGivenBack(t *testing.T) {
+	u := readUnit(t, "tufboot-give-back.service")
+	for key, want := range map[string][]string{
+		"Unit.ConditionKernelCommandLine": {"tufboot.try", "!tufboot.try=0"},
+		"Unit.Before":                     {"tufboot-healthcheck.service"},
+		"Unit.RequiresMountsFor":          readUnit(t, "tufboot-healthcheck.service")["Unit.RequiresMountsFor"],
+		"Unit.RefuseManualStop":           {"yes"},
+		"Unit.IgnoreOnIsolate":            {"yes"},
+		"Unit.DefaultDependencies":        nil, // Conflicts=shutdown.target comes with them
+		"Service.RemainAfterExit":         {"yes"},
+	} {
+		if !slices.Equal(u[key], want) {
+			t.Errorf("%s=%q, want %q", key, u[key], want)
+		}
+	}
+	if len(u["Service.ExecStop"]) != 1 || !strings.Contains(u["Service.ExecStop"][0], "/agent healthcheck --give-back") {
+		t.Errorf("ExecStop=%q", u["Service.ExecStop"])
+	}
+	source := read(t, "../../agent/update/giveback.go")
+	failed := readUnit(t, "tufboot-trial-failed.service")["Service.ExecStartPre"]
+	if file := strings.TrimPrefix(failed[len(failed)-1], "-/usr/bin/touch "); !strings.Contains(source, `TrialFailed = "`+file+`"`) {
+		t.Errorf("%q is not what the agent looks for", file)
 	}
 }
 
