@@ -43,7 +43,7 @@ Examples:
 		Action:                    noVerb,
 		Commands: []*cli.Command{
 			statusCommand(), checkCommand(), updateCommand(), applyCommand(), activateCommand(),
-			healthcheckCommand(), rollbackCommand(), locateCommand(), completionCommand(),
+			healthcheckCommand(), watchdogCommand(), rollbackCommand(), locateCommand(), completionCommand(),
 		},
 	}
 	for _, c := range app.Commands {

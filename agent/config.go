@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"tufboot/agent/health"
+	"tufboot/agent/watchdog"
 	"tufboot/image"
 	"tufboot/internal/console"
 )
@@ -24,6 +25,8 @@ type config struct {
 	Channel  string `yaml:"channel"`
 	Root     string `yaml:"root"`
 	StateDir string `yaml:"state_dir"`
+	// RunDir is empty after each boot. The units and scripts know it as /run/tufboot.
+	RunDir string `yaml:"run_dir"`
 	// RolloutSeed gives the node its place in rollouts; "": a random one that is
 	// kept in the state folder.
 	RolloutSeed string `yaml:"rollout_seed"`
@@ -35,12 +38,13 @@ type config struct {
 	// BandwidthLimit is what fetching a release may take of the network; "": all.
 	BandwidthLimit string `yaml:"bandwidth_limit"`
 	// Priority is how an update shares processor and disk: "low" or "normal".
-	Priority string       `yaml:"priority"`
-	Disk     string       `yaml:"disk"`
-	Labels   labelConfig  `yaml:"labels"`
-	Grubenv  string       `yaml:"grubenv"`
-	Health   healthConfig `yaml:"health"`
-	Reboot   rebootConfig `yaml:"reboot"`
+	Priority string         `yaml:"priority"`
+	Disk     string         `yaml:"disk"`
+	Labels   labelConfig    `yaml:"labels"`
+	Grubenv  string         `yaml:"grubenv"`
+	Health   healthConfig   `yaml:"health"`
+	Watchdog watchdogConfig `yaml:"watchdog"`
+	Reboot   rebootConfig   `yaml:"reboot"`
 }
 
 type labelConfig struct {
@@ -80,6 +84,12 @@ type dropInConfig struct {
 	Dir     string `yaml:"dir"`
 }
 
+type watchdogConfig struct {
+	Device  string        `yaml:"device"` // "": none
+	Timeout time.Duration `yaml:"timeout"`
+	Limit   time.Duration `yaml:"limit"` // 0: health.deadline and watchdogMargin
+}
+
 type rebootConfig struct {
 	Sentinel string   `yaml:"sentinel"`
 	Command  []string `yaml:"command"`
@@ -97,6 +107,7 @@ func defaultSettings() config {
 		Channel:     "stable",
 		Root:        "/etc/tufboot/root.json",
 		StateDir:    "/var/lib/tufboot",
+		RunDir:      "/run/tufboot",
 		Maintenance: maintenanceIgnore,
 		Delta:       true,
 		Priority:    priorityLow,
@@ -108,7 +119,8 @@ func defaultSettings() config {
 			NodeReady:  nodeReadyConfig{Enabled: true},
 			DropIn:     dropInConfig{Enabled: true, Dir: "/etc/tufboot/health"},
 		},
-		Reboot: rebootConfig{Sentinel: "/run/tufboot/reboot-required"},
+		Watchdog: watchdogConfig{Timeout: time.Minute},
+		Reboot:   rebootConfig{Sentinel: "/run/tufboot/reboot-required"},
 	}
 }
 
@@ -155,7 +167,14 @@ func parseConfig(data []byte) (config, error) {
 	if _, err := parseRate(cfg.BandwidthLimit); err != nil {
 		return config{}, err
 	}
+	if cfg.Watchdog.Limit == 0 {
+		cfg.Watchdog.Limit = cfg.Health.Deadline + watchdogMargin
+	}
+	if cfg.Watchdog.Timeout < watchdog.MinTimeout {
+		return config{}, fmt.Errorf("watchdog.timeout: %v is too short; write it with its unit, as in 60s", cfg.Watchdog.Timeout)
+	}
 	for name, d := range map[string]time.Duration{
+		"watchdog.limit":  cfg.Watchdog.Limit,
 		"health.deadline": cfg.Health.Deadline, "health.interval": cfg.Health.Interval, "health.timeout": cfg.Health.Timeout,
 	} {
 		if d < time.Millisecond { // a number without a unit means nanoseconds

@@ -19,7 +19,7 @@ func TestParseConfig(t *testing.T) {
 	if cfg.Server != "https://updates.example.com/edge" || cfg.Health.Deadline != 15*time.Minute ||
 		cfg.Labels.SystemB != "ROOT-B" || cfg.Health.Containerd.Enabled || len(cfg.Reboot.Command) != 2 ||
 		cfg.RolloutSeed != "edge-17" || cfg.Maintenance != "follow" || cfg.Delta ||
-		cfg.BandwidthLimit != "10MB/s" || cfg.Priority != priorityNormal {
+		cfg.Watchdog != (watchdogConfig{"/dev/watchdog0", 30 * time.Second, 35 * time.Minute}) || cfg.BandwidthLimit != "10MB/s" || cfg.Priority != priorityNormal {
 		t.Errorf("parsed as %+v", cfg)
 	}
 	if !defaultSettings().Delta || !cfg.Health.APIServer.Enabled || cfg.Health.DropIn.Dir != "/etc/tufboot/health" {
@@ -37,6 +37,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		"wrong type":        {"server: [1, 2]\n", "string"},
 		"negative duration": {"health: {deadline: -1s}\n", "health.deadline"},
 		"not a duration":    {"health: {interval: soon}\n", "soon"},
+		"short watchdog":    {"watchdog: {timeout: 1s}\n", "watchdog.timeout"},
+		"negative limit":    {"watchdog: {limit: -1s}\n", "watchdog.limit"},
 		"no unit":           {"health: {timeout: 15}\n", "health.timeout"},
 		"key twice":         {"server: http://x\nserver: http://y\n", "server"},
 		"not YAML":          {"{{{", ""},

@@ -49,7 +49,7 @@ Examples:
 			}
 			// Nothing was looked at, because the configuration that the release
 			// brought is wrong. Its command for a reboot is not known either.
-			return errors.Join(err, update.LeaveSentinel(update.TrialFailed, err.Error()), update.Reboot(c.Context, nil))
+			return errors.Join(err, update.LeaveSentinel(filepath.Join(defaultSettings().RunDir, update.TrialFailed), err.Error()), update.Reboot(c.Context, nil))
 		},
 	}
 }
@@ -89,15 +89,15 @@ func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
 }
 
 // tell leaves a file for whatever else of this boot goes by the gate's verdict.
-func (s *session) tell(path, why string) {
-	if err := update.LeaveSentinel(path, why); err != nil {
+func (s *session) tell(file, why string) {
+	if err := update.LeaveSentinel(filepath.Join(s.cfg.RunDir, file), why); err != nil {
 		s.log.Warn("nobody is told what became of the trial", "error", err)
 	}
 }
 
 // giveBack ends a boot in good order.
 func (s *session) giveBack(ctx context.Context) error {
-	if _, err := os.Stat(update.TrialFailed); err == nil {
+	if _, err := os.Stat(filepath.Join(s.cfg.RunDir, update.TrialFailed)); err == nil {
 		return s.gaveBack(false, "this trial boot failed, and stays counted")
 	}
 	n, err := s.node()

@@ -6,14 +6,14 @@ import (
 	"tufboot/grub"
 )
 
-// Files that say, within one boot, what has become of its trial; /run is empty after
-// the next one. Services and scripts beside the agent write and read them too.
+// Files in a folder that is empty after each boot (/run/tufboot), which say what has
+// become of the boot's trial. Services and scripts beside the agent know them too.
 const (
 	// TrialDecided is left when the trial was committed.
-	TrialDecided = "/run/tufboot/trial-decided"
+	TrialDecided = "trial-decided"
 	// TrialFailed is left by whoever ends a trial that was not committed, before the
 	// reboot: that boot stays counted, however good the order is in which it ends.
-	TrialFailed = "/run/tufboot/trial-failed"
+	TrialFailed = "trial-failed"
 )
 
 // GiveBack keeps the running trial boot from being counted: the machine is being shut
@@ -49,7 +49,7 @@ func (n *Node) GiveBack() (bool, error) {
 // givenBack returns how many boots of the running trial were given back, or refuses
 // where that is not known or the limit is reached.
 func (f Facts) givenBack() (int, error) {
-	why := ""
+	var why string
 	switch {
 	case f.Trial == nil || f.Trial.BootID != f.Booted.BootID:
 		why = "nothing is known of what was given back before: the state is lost"

@@ -182,10 +182,11 @@ func TestCleanRebootIsGivenBack(t *testing.T) {
 	if len(u["Service.ExecStop"]) != 1 || !strings.Contains(u["Service.ExecStop"][0], "/agent healthcheck --give-back") {
 		t.Errorf("ExecStop=%q", u["Service.ExecStop"])
 	}
-	source := read(t, "../../agent/update/giveback.go")
 	failed := readUnit(t, "tufboot-trial-failed.service")["Service.ExecStartPre"]
-	if file := strings.TrimPrefix(failed[len(failed)-1], "-/usr/bin/touch "); !strings.Contains(source, `TrialFailed = "`+file+`"`) {
-		t.Errorf("%q is not what the agent looks for", file)
+	dir, file := filepath.Split(strings.TrimPrefix(failed[len(failed)-1], "-/usr/bin/touch "))
+	if !strings.Contains(read(t, "../../agent/update/giveback.go"), `TrialFailed = "`+file+`"`) ||
+		!strings.Contains(read(t, "../../agent/config.go"), `"`+filepath.Clean(dir)+`"`) {
+		t.Errorf("%s%s is not what the agent looks for", dir, file)
 	}
 }
 
