@@ -68,7 +68,7 @@ func TestUnitsVerify(t *testing.T) {
 		write(t, path, strings.ReplaceAll(read(t, filepath.Join(unitDir, e.Name())), "/usr/sbin/agent", agent), 0o644)
 		args = append(args, path)
 	}
-	if len(args) != 3+8 {
+	if len(args) != 3+9 {
 		t.Errorf("%d units", len(args)-3)
 	}
 	out, err := exec.Command(tool, args...).CombinedOutput()
@@ -137,7 +137,7 @@ func TestGateDependsOnNothingThatMayBeBroken(t *testing.T) {
 // unhealthy must not reboot for ever.
 func TestOnlyTrialsAreRebooted(t *testing.T) {
 	want := []string{"tufboot.try", "!tufboot.try=0"}
-	for _, name := range []string{"tufboot-trial-failed.service", "tufboot-trial-deadline.timer"} {
+	for _, name := range []string{"tufboot-trial-failed.service", "tufboot-trial-deadline.timer", "tufboot-watchdog.service"} {
 		u := readUnit(t, name)
 		if !slices.Equal(u["Unit.ConditionKernelCommandLine"], want) || !slices.Equal(u["Unit.DefaultDependencies"], []string{"no"}) {
 			t.Errorf("%s: %v", name, u)
@@ -187,6 +187,29 @@ func TestCleanRebootIsGivenBack(t *testing.T) {
 	if !strings.Contains(read(t, "../../agent/update/giveback.go"), `TrialFailed = "`+file+`"`) ||
 		!strings.Contains(read(t, "../../agent/config.go"), `"`+filepath.Clean(dir)+`"`) {
 		t.Errorf("%s%s is not what the agent looks for", dir, file)
+	}
+}
+
+// The watchdog runs from the beginning up to the very end of the shutdown, and is
+// patient for longer than everything else that ends a trial.
+func TestWatchdogUnit(t *testing.T) {
+	u := readUnit(t, "tufboot-watchdog.service")
+	for _, key := range []string{"Unit.Conflicts", "Unit.After", "Unit.Requires", "Unit.RequiresMountsFor"} {
+		if u[key] != nil {
+			t.Errorf("%s=%q", key, u[key])
+		}
+	}
+	if !slices.Equal(u["Install.WantedBy"], []string{"sysinit.target"}) || !slices.Equal(u["Service.SuccessExitStatus"], []string{"3"}) {
+		t.Errorf("got %v", u)
+	}
+	// health.deadline is 10 minutes by default, and the agent adds its margin.
+	m := regexp.MustCompile(`watchdogMargin = (\d+) \* time.Minute`).FindStringSubmatch(read(t, "../../agent/watchdog.go"))
+	if m == nil {
+		t.Fatal("the agent's margin is not where it was")
+	}
+	margin, err := time.ParseDuration(m[1] + "m")
+	if deadline := readUnit(t, "tufboot-trial-deadline.timer").span(t, "Timer.OnBootSec"); err != nil || 10*time.Minute+margin <= deadline {
+		t.Errorf("the margin is %s, the deadline %s (%v)", m[1], deadline, err)
 	}
 }
 
