@@ -7,6 +7,8 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -66,6 +68,22 @@ func New(ctx context.Context, dir string, agentFlags ...string) (*Lab, error) {
 	}
 	l.Server, err = Serve(l.Repos)
 	return l, err
+}
+
+// Sum returns the SHA-256, in hex, of what releases and disks are made with: the two
+// programs, the kernel, and the initramfs that all releases begin with.
+func (l *Lab) Sum() (string, error) {
+	h := sha256.New()
+	h.Write(l.base)
+	for _, file := range []string{l.Agent, l.RepoTool, l.Kernel.Image} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n", filepath.Base(file), len(content))
+		h.Write(content)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Close ends the server.

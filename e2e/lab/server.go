@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -29,8 +30,12 @@ type Stall struct {
 }
 
 // Serve starts a server for the folder root on a free port.
-func Serve(root string) (*Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func Serve(root string) (*Server, error) { return ServeAt(root, 0) }
+
+// ServeAt starts a server for the folder root on a port of the host's loopback; 0: on a
+// free one.
+func ServeAt(root string, port int) (*Server, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +44,9 @@ func Serve(root string) (*Server, error) {
 	go func() { _ = s.http.Serve(l) }()
 	return s, nil
 }
+
+// Port returns the server's port on the host's loopback.
+func (s *Server) Port() int { return s.port }
 
 // URL returns the address, as a guest sees it, of the folder name below root.
 func (s *Server) URL(name string) string {
