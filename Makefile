@@ -15,11 +15,11 @@ AGENT_LDFLAGS := -funcalign=4
 AGENT_MAX  := 10000000
 
 # The packages whose tests attach loop devices and mount file systems.
-ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk ./torture
+ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk ./internal/atomicfile ./torture
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ROOT_TEST  := go test $(if $(SUDO),-exec "$(SUDO)")
 # All others but the whole-system tests.
-USER_PKGS   = $(shell go list ./... | grep -v -e /e2e -e /image -e /agent -e /faultdisk -e /torture)
+USER_PKGS   = $(shell go list ./... | grep -v -e /e2e -e /image -e /agent -e /faultdisk -e /atomicfile -e /torture)
 
 # Build tags for clouds' object stores and key services; without them repo-tool
 # has S3, and any key service through a plugin program.

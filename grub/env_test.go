@@ -337,3 +337,22 @@ func TestEncodeMakesRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestStateMovesIntoTheFirstSector: where others have filled the first sector, our
+// variables take their place, all of them.
+func TestStateMovesIntoTheFirstSector(t *testing.T) {
+	s := State{Active: SlotB, Counter: 2, AOK: true, BOK: true, BootID: trialID}
+	fill := strings.Repeat("y", 450)
+	for _, before := range []string{"x=" + fill + "\n", "# " + fill + "\n"} {
+		b := mustParse(t, blockWith(before+string(stateLines())))
+		if err := Encode(b, s); err != nil {
+			t.Fatal(err)
+		}
+		if end := bytes.Index(b.Bytes(), []byte("\nactive_slot=B\n")) + len("\nactive_slot=B\n"); end > sectorSize {
+			t.Errorf("behind %.4q our variables end at %d, behind the first sector", before, end)
+		}
+		if !bytes.Contains(b.Bytes(), []byte(before)) {
+			t.Errorf("%.4q was lost", before)
+		}
+	}
+}

@@ -248,3 +248,35 @@ func TestKernelArgumentsArriveAsTheyAre(t *testing.T) {
 		t.Errorf("\n%s became\n%s\n%s", cmdline, words, got.output)
 	}
 }
+
+// TestGivenUp: a trial with nothing left, and one whose slot may not be booted, end
+// for good; what may not be booted is no way back.
+func TestGivenUp(t *testing.T) {
+	p := newParts(t)
+	b := newBench(t, p, testConfig(t), p.slot(t, "SYSTEM-A", true), p.slot(t, "SYSTEM-B", true))
+	for _, s := range []State{
+		{Active: SlotB, AOK: true, BOK: true, BootID: trialID},
+		{Active: SlotB, BOK: true, BootID: trialID},
+		{Active: SlotA, Counter: 2, BOK: true, BootID: trialID},
+	} {
+		got, after := b.boot(t, proofCase{kind: intact, state: s}.block(t), SlotA)
+		wantState, want := s.Boot(Facts{})
+		if state, err := Decode(mustParse(t, after)); got.outcome != want || err != nil || state != wantState {
+			t.Errorf("%+v:\nGRUB:  %+v %+v %v\nmodel: %+v %+v", s, state, got.outcome, err, wantState, want)
+		}
+	}
+}
+
+// TestCorruptSlotOnTrial: it is passed over only where the other one is certainly whole.
+func TestCorruptSlotOnTrial(t *testing.T) {
+	p := newParts(t)
+	s := State{Active: SlotA, Counter: 3, AOK: true, BOK: true, BootID: trialID}
+	for _, other := range []SumsResult{SumsNone, SumsMatch, SumsDiffer} {
+		b := newBench(t, p, testConfig(t), p.slotWith(t, "SYSTEM-A", true, SumsDiffer), p.slotWith(t, "SYSTEM-B", true, other))
+		got, after := b.boot(t, proofCase{kind: intact, state: s}.block(t), SlotA)
+		wantState, want := s.Boot(Facts{Check: CheckTrial, SumsA: SumsDiffer, SumsB: other})
+		if state, err := Decode(mustParse(t, after)); got.outcome != want || err != nil || state != wantState {
+			t.Errorf("%v:\nGRUB:  %+v %+v %v\nmodel: %+v %+v", other, state, got.outcome, err, wantState, want)
+		}
+	}
+}

@@ -309,4 +309,7 @@ func TestRollbackWhileGateRuns(t *testing.T) {
 	if got := r.block(); got.Active != grub.SlotA || got.OK(grub.SlotB) {
 		t.Errorf("block %+v", got)
 	}
+	if good := r.lastGood(); good != grub.SlotA {
+		t.Errorf("slot B was never committed, and last-good names %s", good)
+	}
 }

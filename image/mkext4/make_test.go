@@ -160,3 +160,75 @@ func TestPowerCut(t *testing.T) {
 		}
 	}
 }
+
+// cached is a device whose cache forgets: only what Sync has covered is sure to be
+// there, and of the rest one write may be there all the same.
+type cached struct {
+	*os.File
+	pending []pending
+	end     func(c *cached) // is told each write, before it counts as durable
+}
+
+type pending struct {
+	at   int64
+	data []byte
+}
+
+func (c *cached) WriteAt(b []byte, at int64) (int, error) {
+	c.pending = append(c.pending, pending{at, bytes.Clone(b)})
+	c.end(c)
+	return len(b), nil
+}
+
+func (c *cached) Sync() error {
+	for _, p := range c.pending {
+		if _, err := c.File.WriteAt(p.data, p.at); err != nil {
+			return err
+		}
+	}
+	c.pending = nil
+	return nil
+}
+
+// TestWriteCache cuts after each write, and has each write that was not synced come
+// to the device alone: what is there is no ext4 file system, or a whole one. In the
+// end it is there for good.
+func TestWriteCache(t *testing.T) {
+	const size = mkext4.MinSize
+	f := fill(t, size)
+	old := options(size)
+	old.UUID[0]++ // so that none of its checksums fits the new one
+	if err := mkext4.Make(f, old); err != nil {
+		t.Fatal(err)
+	}
+	look := func(when string, must bool) {
+		magic := make([]byte, 2)
+		if _, err := f.ReadAt(magic, 1024+0x38); err != nil {
+			t.Fatal(err)
+		}
+		if magic[0] != 0x53 && !must {
+			return
+		}
+		if out, err := tool(t, "e2fsck", "-f", "-n", f.Name()); err != nil {
+			t.Errorf("%s: e2fsck: %v\n%s", when, err, out)
+		}
+	}
+	d := &cached{File: f, end: func(c *cached) {
+		last := c.pending[len(c.pending)-1]
+		was := make([]byte, len(last.data))
+		if _, err := f.ReadAt(was, last.at); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(last.data, last.at); err != nil {
+			t.Fatal(err)
+		}
+		look(fmt.Sprintf("cut behind a write at %d", last.at), false)
+		if _, err := f.WriteAt(was, last.at); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	if err := mkext4.Make(d, options(size)); err != nil {
+		t.Fatal(err)
+	}
+	look("in the end", true)
+}

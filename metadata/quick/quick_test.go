@@ -2,6 +2,7 @@ package quick_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -290,4 +291,23 @@ func agree[T tuf.Roles](t *testing.T, by quick.Delegator, role, file string, dat
 		t.Errorf("%s: got %+v, want %+v", file, got, want)
 	}
 	return 1
+}
+
+// TestForgedSignature: a right key's signature of something else is none.
+func TestForgedSignature(t *testing.T) {
+	ids, signers := keys(t)
+	for id := range ids {
+		var file, other map[string]json.RawMessage
+		if err := errors.Join(json.Unmarshal(sign(t, snapshot(3), signers, id), &file), json.Unmarshal(sign(t, snapshot(4), signers, id), &other)); err != nil {
+			t.Fatal(err)
+		}
+		file["signatures"] = other["signatures"]
+		data, err := json.Marshal(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if quick.Read[tuf.SnapshotType](root(ids, tuf.SNAPSHOT, 1, id), tuf.SNAPSHOT, data) != nil {
+			t.Errorf("%s: accepted", id)
+		}
+	}
 }
