@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"hash/maphash"
@@ -171,18 +170,18 @@ func TestJudgeFindsBadDisks(t *testing.T) {
 			if c.spoil != nil {
 				c.spoil(t)
 			}
-			s := &story{name: "made-up", candidate: "v2", healthy: true, history: c.history}
-			found, err := a.try(context.Background(), a.disk, cut{story: s, requests: 100})
-			if err != nil {
+			s := &story{name: "made-up", first: "v1", candidate: "v2", healthy: true, history: c.history}
+			h := &hearing{judge: a.judge, disk: a.disk, cut: cut{story: s, requests: 100}}
+			if err := h.try(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, v := range found {
+			for _, v := range h.found {
 				got = append(got, v.invariant)
 			}
 			slices.Sort(got)
 			if got = slices.Compact(got); !slices.Equal(got, c.want) {
-				t.Errorf("the judge finds %v, want %v\n%+v", got, c.want, found)
+				t.Errorf("the judge finds %v, want %v\n%+v", got, c.want, h.found)
 			}
 			if err := a.disk.undo(mark); err != nil {
 				t.Fatal(err)

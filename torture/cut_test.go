@@ -12,7 +12,7 @@ func TestSpread(t *testing.T) {
 	for range 3 {
 		r.requests = append(r.requests, request{size: 512}, request{flush: true}, request{size: 512, fua: true})
 	}
-	w := &workshop{draws: 100, seed: 7}
+	w := &workshop{share: share{draws: 100}, seed: 7}
 	drawn, total := w.spread(r), 0
 	for n, open := range r.unflushed() {
 		total += drawn[n]

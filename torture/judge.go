@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,7 +16,9 @@ const (
 	neverHalf      = "never-half-written"
 	neverLost      = "committed-never-lost"
 	lostBlock      = "lost-block-boots-proven"
-	updates        = "next-update-succeeds" // of disks that are booted whole
+	startsUp       = "agent-starts"
+	truthful       = "status-tells-the-truth"
+	updates        = "next-update-succeeds" // of those that are updated, or booted whole
 )
 
 // violation is an invariant that does not hold.
@@ -32,16 +35,21 @@ type judge struct {
 	releases map[string]digests // by version
 	envAt    int64              // where the environment block is on the disk, in bytes
 
-	boots memo[boot]
-	slots memo[content]
+	boots  memo[boot]
+	slots  memo[content]
+	starts memo[start]
 }
 
 // hearing is the trial of one disk.
 type hearing struct {
 	*judge
 	disk  *disk
+	node  *node // runs the agent on the disk; nil: it is not asked
 	cut   cut
 	found []violation
+
+	asked  int // how often the agent was started
+	forgot int // of these, so often without DATA
 }
 
 func (h *hearing) fail(invariant, format string, args ...any) {
@@ -49,26 +57,27 @@ func (h *hearing) fail(invariant, format string, args ...any) {
 }
 
 // try judges a disk, and leaves it as it was.
-func (j *judge) try(ctx context.Context, d *disk, c cut) (found []violation, err error) {
-	h := &hearing{judge: j, disk: d, cut: c}
-	mark := d.mark()
-	defer func() {
-		if undone := d.undo(mark); err == nil {
-			err = undone
+func (h *hearing) try(ctx context.Context) error {
+	return h.undoing(func() error {
+		if err := h.withoutBlock(ctx); err != nil {
+			return err
 		}
-	}()
-	if err := h.withoutBlock(ctx); err != nil {
-		return nil, err
-	}
-	// Before GRUB sees them: it looks at the sums of a slot, and would hide from us
-	// that it was armed unfinished.
-	if err := h.bothSlots(ctx); err != nil {
-		return nil, err
-	}
-	if ok, err := h.firstBoot(ctx); err != nil || !ok {
-		return h.found, err
-	}
-	return h.found, h.comeToRest(ctx)
+		// Before GRUB sees them: it looks at the sums of a slot, and would hide from us
+		// that it was armed unfinished.
+		if err := h.bothSlots(ctx); err != nil {
+			return err
+		}
+		if ok, err := h.firstBoot(ctx); err != nil || !ok {
+			return err
+		}
+		return h.comeToRest(ctx)
+	})
+}
+
+// undoing takes back what fn does to the disk.
+func (h *hearing) undoing(fn func() error) error {
+	mark := h.disk.mark()
+	return errors.Join(fn(), h.disk.undo(mark))
 }
 
 // grub boots the disk and leaves on it what GRUB wrote.
@@ -136,7 +145,7 @@ func (h *hearing) firstBoot(ctx context.Context) (ok bool, err error) {
 	if !counted && !slices.Contains(h.cut.story.proven(h.cut.requests), in.version) {
 		h.fail(neverUncounted, "%s in slot %s boots as try %d with %+v; before: %+v", in.version, b.Slot, b.Try, after, before)
 	}
-	return true, nil
+	return true, h.agent(ctx, b)
 }
 
 // bothSlots: what may be booted is whole, also if it is not what boots first.
@@ -164,7 +173,7 @@ func (h *hearing) bothSlots(ctx context.Context) error {
 // nothing any more. What boots then must be proven, and not older than what was
 // committed for good.
 func (h *hearing) comeToRest(ctx context.Context) error {
-	for range grub.Attempts + 2 {
+	for boots := range grub.Attempts + 2 {
 		b, err := h.grub(ctx)
 		if err != nil {
 			return err
@@ -183,7 +192,10 @@ func (h *hearing) comeToRest(ctx context.Context) error {
 		if may := h.cut.story.rests(h.cut.requests); !slices.Contains(may, in.version) {
 			h.fail(neverLost, "the machine comes to rest with %q in slot %s (%s), not with one of %v", in.version, b.Slot, in.wrong, may)
 		}
-		return nil
+		if boots == 0 { // as the first time
+			return nil
+		}
+		return h.agent(ctx, b)
 	}
 	h.fail(neverLost, "GRUB comes to no rest")
 	return nil
@@ -192,24 +204,25 @@ func (h *hearing) comeToRest(ctx context.Context) error {
 // withoutBlock wears the environment block out: last-good must lead to a proven
 // release, whole.
 func (h *hearing) withoutBlock(ctx context.Context) error {
-	mark := h.disk.mark()
-	if err := h.disk.write(h.envAt, make([]byte, sectorSize)); err != nil {
-		return err
-	}
-	b, err := h.grub(ctx)
-	if err != nil {
-		return err
-	}
-	if b.wrong != "" {
-		h.fail(lostBlock, "%s", b.wrong)
-		return h.disk.undo(mark)
-	}
-	in, err := h.slot(ctx, b.Slot)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(h.cut.story.proven(h.cut.requests), in.version) {
-		h.fail(lostBlock, "without the environment block slot %s boots, which holds %q (%s)", b.Slot, in.version, in.wrong)
-	}
-	return h.disk.undo(mark)
+	return h.undoing(func() error {
+		if err := h.disk.write(h.envAt, make([]byte, sectorSize)); err != nil {
+			return err
+		}
+		b, err := h.grub(ctx)
+		if err != nil {
+			return err
+		}
+		if b.wrong != "" {
+			h.fail(lostBlock, "%s", b.wrong)
+			return nil
+		}
+		in, err := h.slot(ctx, b.Slot)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(h.cut.story.proven(h.cut.requests), in.version) {
+			h.fail(lostBlock, "without the environment block slot %s boots, which holds %q (%s)", b.Slot, in.version, in.wrong)
+		}
+		return nil
+	})
 }

@@ -7,7 +7,9 @@
 // cache may have left it, with writes lost, in another order, and torn between
 // sectors (seeded, so that each case can be had again). Each disk is judged by
 // GRUB's own code: which slot does it boot, counted or not, and is what GRUB reads
-// there a whole release? Some are booted whole, and must update themselves.
+// there a whole release? Then the agent is started on it, as the booted system would
+// start it, and what its status says is compared with the truth. On some the agent
+// installs the next release, and some are booted whole and must update themselves.
 //
 // It exits with 1 if a promise was broken, and with 2 if that could not be tried.
 // docs/reliability.md has the last figures.
@@ -18,51 +20,80 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"tufboot/e2e/lab"
 	"tufboot/e2e/machine"
-	"tufboot/internal/docpage"
 )
+
+// share is how much of it is tried, per story.
+type share struct {
+	draws   int // cuts with writes lost, torn or in another order
+	updates int // cuts after which the next release is installed
+	wholes  int // cuts after which the disk is booted whole
+}
+
+// The whole of it, and the part that fits into `make test`.
+func fullShare() share  { return share{draws: 6000, updates: 200, wholes: 12} }
+func shortShare() share { return share{draws: 400, updates: 8, wholes: 1} }
 
 // workshop is one run.
 type workshop struct {
-	dir        string
-	lab        *lab.Lab
-	seed       uint64
-	draws      int    // per story
-	wholes     int    // disks booted whole, per story
-	only       string // the one case to try; "": all
-	stories    string // which stories; "": all
-	overlay    string // for `go build` of the agent
-	grubcfg    string // file to boot by; "": what tufboot makes
-	recordings map[string]*recording
-	chosen     map[string]bool // draws that are booted whole
+	share
+	dir     string // for what ends with the run
+	shelf   string // where recordings are kept
+	lab     *lab.Lab
+	seed    uint64
+	workers int
+	only    string // the one case to try; "": all
+	save    string // copy its disk into this file; "": do not
+	stories string // which stories; "": all
+	overlay string // for `go build` of the agent
+	grubcfg string // file to boot by; "": what tufboot makes
+
+	mu      sync.Mutex
+	servers map[int]*lab.Server // of kept repositories, by port
+	boots   sync.WaitGroup      // disks that are booted whole
+	places  chan struct{}       // one each for a machine that runs
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	w := &workshop{recordings: make(map[string]*recording), chosen: make(map[string]bool)}
+	w := &workshop{share: fullShare(), servers: make(map[int]*lab.Server), places: make(chan struct{}, 2)}
 	short := flag.Bool("short", false, "a share of it that takes a few minutes")
 	flag.Uint64Var(&w.seed, "seed", 1, "`N` from which the draws come")
 	flag.StringVar(&w.only, "case", "", "only this `CASE`, as a failure names it")
+	flag.StringVar(&w.save, "save", "", "copy the disk of the case that -case names into `FILE`")
 	flag.StringVar(&w.stories, "stories", "", "only these stories: `NAMES` with commas between, such as good-bios,bad-bios")
 	flag.StringVar(&w.overlay, "overlay", "", "build the agent with `FILE` as go build's -overlay")
 	flag.StringVar(&w.grubcfg, "grubcfg", "", "boot by the grub.cfg in `FILE`, which must wait for nobody (Timeout and RebootAfter -1)")
+	flag.StringVar(&w.shelf, "recordings", filepath.Join("build", "torture"), "keep recordings in `FOLDER` for some hours, to use them again")
+	flag.IntVar(&w.workers, "workers", runtime.NumCPU(), "judge `N` disks at once")
+	draws := flag.Int("draws", -1, "lose, reorder and tear writes so `OFTEN` in each story; it decides which cases there are")
+	updates := flag.Int("updates", -1, "install the next release on so `MANY` disks of each story")
+	wholes := flag.Int("wholes", -1, "boot so `MANY` disks of each story whole")
 	docs := flag.String("docs", "", "write the figures into this `FILE`, between its markers")
 	flag.Parse()
-	w.draws, w.wholes = 10_000, 12
 	firmwares := []machine.Firmware{machine.BIOS, machine.UEFI}
 	if *short {
-		w.draws, w.wholes, firmwares = 400, 1, firmwares[:1]
+		w.share, firmwares = shortShare(), firmwares[:1]
+	}
+	for given, to := range map[*int]*int{draws: &w.draws, updates: &w.updates, wholes: &w.wholes} {
+		if *given >= 0 {
+			*to = *given
+		}
+	}
+	if w.only == "" {
+		w.save = ""
 	}
 	err := w.run(ctx, firmwares, *docs)
 	if err != nil {
@@ -80,11 +111,42 @@ var (
 	errNoCase = errors.New("there is no such case")
 )
 
-func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs string) (err error) {
+func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs string) error {
+	if err := w.open(ctx); err != nil {
+		return err
+	}
+	defer w.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before close waits for machines
+	var tallies []*tally
+	for _, firmware := range firmwares {
+		recordings, err := w.recordAll(ctx, firmware)
+		if err != nil {
+			return err
+		}
+		for _, r := range recordings {
+			t, err := w.torture(ctx, r)
+			if err != nil {
+				return err
+			}
+			tallies = append(tallies, t)
+		}
+	}
+	w.boots.Wait()
+	return w.report(tallies, docs)
+}
+
+// open makes what all stories share.
+func (w *workshop) open(ctx context.Context) (err error) {
+	if w.shelf, err = filepath.Abs(w.shelf); err != nil {
+		return err
+	}
+	if err := w.clear(); err != nil {
+		return err
+	}
 	if w.dir, err = os.MkdirTemp("", "tufboot-torture-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(w.dir)
 	var flags []string
 	if w.overlay != "" {
 		if w.overlay, err = filepath.Abs(w.overlay); err != nil { // go build runs elsewhere
@@ -93,68 +155,39 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 		flags = []string{"-overlay", w.overlay}
 	}
 	if w.lab, err = lab.New(ctx, w.dir, flags...); err != nil {
-		return err
-	}
-	defer w.lab.Close()
-	var rows []string
-	broken, tried := 0, 0
-	for _, firmware := range firmwares {
-		for _, healthy := range []bool{true, false} {
-			if !w.tells(storyName(firmware, healthy)) {
-				continue
-			}
-			row, t, err := w.torture(ctx, firmware, healthy)
-			if err != nil {
-				return err
-			}
-			rows, broken, tried = append(rows, row), broken+len(t.violations), tried+t.writes+t.draws
-			for _, v := range t.violations[:min(len(t.violations), 20)] {
-				fmt.Printf("%s: %s: %s (seed %d)\n", v.cut, v.invariant, v.detail, w.seed)
-			}
-		}
-	}
-	if tried == 0 {
-		return fmt.Errorf("%w: story %q, case %q; give the seed and the share too with which it was drawn", errNoCase, w.stories, w.only)
-	}
-	table := head + strings.Join(rows, "")
-	fmt.Print(table)
-	if docs != "" && w.only == "" && w.stories == "" {
-		if err := docpage.Write(docs, "torture", fmt.Sprintf("Seed %d.\n\n%s", w.seed, table)); err != nil {
-			return err
-		}
-	}
-	if broken > 0 {
-		return fmt.Errorf("%d: %w", broken, errBroken)
+		return errors.Join(err, os.RemoveAll(w.dir))
 	}
 	return nil
 }
 
-const head = "| story | writes | flushes | cuts after each request | lost, torn and reordered | runs of GRUB's programs | booted whole | broken promises | time |\n|---|---|---|---|---|---|---|---|---|\n"
+func (w *workshop) close() {
+	w.boots.Wait()
+	w.lab.Close()
+	for _, s := range w.servers {
+		s.Close()
+	}
+	_ = os.RemoveAll(w.dir)
+}
 
-// torture records a story, replays it and returns its row of the table.
-func (w *workshop) torture(ctx context.Context, firmware machine.Firmware, healthy bool) (row string, t tally, err error) {
+// recordAll records the stories of a firmware that are wanted, at once.
+func (w *workshop) recordAll(ctx context.Context, firmware machine.Firmware) ([]*recording, error) {
+	var all []*recording
+	for _, healthy := range []bool{true, false} {
+		if r := newRecording(firmware, healthy); w.tells(r.name) {
+			all = append(all, r)
+		}
+	}
 	begin := time.Now()
-	r, err := w.record(ctx, firmware, healthy)
-	if err != nil {
-		return "", t, err
+	errs := make([]error, len(all))
+	var machines sync.WaitGroup
+	for i, r := range all {
+		machines.Go(func() {
+			errs[i] = w.fetch(ctx, r)
+			fmt.Fprintf(os.Stderr, "%s, after %s\n", r, time.Since(begin).Round(time.Second))
+		})
 	}
-	defer r.file.Close()
-	w.recordings[r.name] = r
-	third, err := r.repo.GoodRelease(next)
-	if err != nil {
-		return "", t, err
-	}
-	if err := r.repo.Publish(ctx, third); err != nil {
-		return "", t, err
-	}
-	w.choose(r)
-	fmt.Fprintf(os.Stderr, "%s, recorded in %s\n", r, time.Since(begin).Round(time.Second))
-	if t, err = w.replay(ctx, r); err != nil {
-		return "", t, err
-	}
-	writes, flushes := r.count()
-	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %s |\n", r.name, writes, flushes, t.writes, t.draws, t.judged, t.whole,
-		len(t.violations), time.Since(begin).Round(time.Second)), t, nil
+	machines.Wait()
+	return all, errors.Join(errs...)
 }
 
 // tells reports whether a story is to be told.
@@ -162,21 +195,3 @@ func (w *workshop) tells(name string) bool {
 	return (w.stories == "" || slices.Contains(strings.Split(w.stories, ","), name)) &&
 		(w.only == "" || strings.HasPrefix(w.only, name+":"))
 }
-
-// choose draws which draws are booted whole.
-func (w *workshop) choose(r *recording) {
-	rng := rand.New(rand.NewPCG(w.seed, 2)) //nolint:gosec // to be drawn again
-	var all []string
-	for n, draws := range w.spread(r) {
-		for d := 1; d <= draws; d++ {
-			all = append(all, cut{story: &r.story, requests: n, draw: d}.String())
-		}
-	}
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	for _, c := range all[:min(w.wholes, len(all))] {
-		w.chosen[c] = true
-	}
-}
-
-// boots reports whether a case is booted whole.
-func (w *workshop) boots(c cut) bool { return w.chosen[c.String()] || w.only != "" }

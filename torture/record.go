@@ -2,25 +2,36 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"tufboot/e2e/lab"
 	"tufboot/e2e/machine"
 	"tufboot/grub"
 )
 
-// candidate is the version that a node is updated to.
-const candidate = "v2"
+// The releases of a story, in their order: the one that is there, the one whose update
+// is recorded, and the one that a node must be able to take after a power cut.
+const (
+	firstRelease = "v1"
+	candidate    = "v2"
+	next         = "v3"
+)
 
 // recording is what a story is made of, and what is left of it.
 type recording struct {
 	story
 	firmware machine.Firmware
-	repo     *lab.Repo
+	dir      string        // has all of it, see shelf
 	image    machine.Image // the disk as it was at the beginning
+	repo     string        // folder of the repository, in which the next release waits
+	server   string        // its address for programs on this host
+	envAt    int64         // where the environment block is on the disk, in bytes
+	goodAt   int64         // and last-good
+	releases map[string]digests
 }
 
 // storyName returns a story's name, such as good-bios.
@@ -28,46 +39,66 @@ func storyName(firmware machine.Firmware, healthy bool) string {
 	return map[bool]string{true: "good", false: "bad"}[healthy] + "-" + string(firmware)
 }
 
-// record lets a machine live the story, with everything that its disk is asked for
-// in a log.
-func (w *workshop) record(ctx context.Context, firmware machine.Firmware, healthy bool) (r *recording, err error) {
-	name := storyName(firmware, healthy)
-	r = &recording{story: story{name: name, candidate: candidate, healthy: healthy}, firmware: firmware}
-	dir := filepath.Join(w.dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+func newRecording(firmware machine.Firmware, healthy bool) *recording {
+	return &recording{
+		story:    story{name: storyName(firmware, healthy), first: firstRelease, candidate: candidate, healthy: healthy},
+		firmware: firmware,
 	}
-	if r.repo, err = w.lab.NewRepo(ctx, name); err != nil {
-		return nil, err
-	}
-	first, err := r.repo.GoodRelease(firstRelease)
+}
+
+// record lets a machine live the story, with everything that its disk is asked for in
+// a log, and leaves it all in the folder r.dir.
+func (w *workshop) record(ctx context.Context, r *recording) error {
+	repo, err := w.lab.NewRepo(ctx, r.name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	second, err := r.repo.GoodRelease(candidate)
-	if !healthy {
-		second, err = r.repo.UnhealthyRelease(candidate)
+	var releases []lab.Release
+	for _, version := range []string{firstRelease, candidate, next} {
+		release, err := repo.GoodRelease(version)
+		if version == candidate && !r.healthy {
+			release, err = repo.UnhealthyRelease(version)
+		}
+		if err != nil {
+			return err
+		}
+		releases = append(releases, release)
 	}
+	if err := repo.Publish(ctx, releases[0]); err != nil {
+		return err
+	}
+	begin, err := repo.Disk(ctx, releases[0], r.beginFile())
 	if err != nil {
-		return nil, err
-	}
-	if err := r.repo.Publish(ctx, first); err != nil {
-		return nil, err
-	}
-	if r.image, err = r.repo.Disk(ctx, first, filepath.Join(dir, "begin.img")); err != nil {
-		return nil, err
+		return err
 	}
 	cfg, err := w.config()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.image.WriteESP("grub/grub.cfg", cfg); err != nil {
-		return nil, err
+	if err := begin.WriteESP("grub/grub.cfg", cfg); err != nil {
+		return err
 	}
-	if err := r.repo.Publish(ctx, second); err != nil {
-		return nil, err
+	if err := repo.Publish(ctx, releases[1]); err != nil {
+		return err
 	}
-	return r, r.live(ctx, dir)
+	if err := w.live(ctx, r, begin); err != nil {
+		return fmt.Errorf("record %s: %w", r.name, err)
+	}
+	if err := repo.Publish(ctx, releases[2]); err != nil {
+		return err
+	}
+	return copyAll(repo.Dir, filepath.Join(r.dir, "repo"))
+}
+
+func (r *recording) beginFile() string { return filepath.Join(r.dir, "begin.img") }
+func (r *recording) logFile() string   { return filepath.Join(r.dir, "log") }
+
+// copyAll copies a file, with its holes, or a folder.
+func copyAll(from, to string) error {
+	if out, err := exec.Command("cp", "-a", "--sparse=always", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", from, err, out)
+	}
+	return nil
 }
 
 // config returns the grub.cfg that the machine boots by. It must not wait for a key:
@@ -80,45 +111,45 @@ func (w *workshop) config() ([]byte, error) {
 }
 
 // live runs the machine from before the update to where its outcome is certain.
-func (r *recording) live(ctx context.Context, dir string) (err error) {
-	disk, err := r.image.CopyTo(filepath.Join(dir, "end.img"))
+func (w *workshop) live(ctx context.Context, r *recording, begin machine.Image) error {
+	dir := filepath.Join(w.dir, r.name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	disk, err := begin.CopyTo(filepath.Join(dir, "end.img"))
 	if err != nil {
 		return err
 	}
-	r.log = filepath.Join(dir, "log")
-	if err := os.WriteFile(r.log, nil, 0o644); err != nil {
+	defer os.Remove(disk.Path)
+	if err := os.WriteFile(r.logFile(), nil, 0o644); err != nil {
 		return err
 	}
 	m, err := machine.Start(machine.Options{
 		Name: r.name, Firmware: r.firmware, Dir: dir,
-		Disks: []machine.Disk{{Path: disk.Path, Boot: true, Log: r.log}},
+		Disks: []machine.Disk{{Path: disk.Path, Boot: true, Log: r.logFile()}},
 	})
 	if err != nil {
 		return err
 	}
 	defer m.Kill()
-	steps := []step{{"", machine.Boot{Slot: "A", Release: firstRelease}}, {machine.WaitForGate, machine.Boot{}}, {"agent update", machine.Boot{}}}
-	if r.healthy {
-		steps = append(steps, step{"reboot -n -f", machine.Boot{Slot: "B", Release: candidate, Try: 1}})
-	} else { // after each of the three the gate reboots the machine
-		steps = append(steps, step{"reboot -n -f", machine.Boot{Slot: "B", Release: candidate, Try: 1}},
-			step{"", machine.Boot{Slot: "B", Release: candidate, Try: 2}}, step{"", machine.Boot{Slot: "B", Release: candidate, Try: 3}},
-			step{"", machine.Boot{Slot: "A", Release: firstRelease}})
-	}
-	steps = append(steps, step{machine.WaitForGate, machine.Boot{}})
-	for _, s := range steps {
+	for _, s := range r.steps() {
 		if err := s.do(ctx, m); err != nil {
-			return fmt.Errorf("record %s: %w", r.name, err)
+			return err
 		}
 	}
-	if err := m.Stop(ctx); err != nil { // so that the last flush is in the log
-		return fmt.Errorf("record %s: %w", r.name, err)
+	return m.Stop(ctx) // so that the last flush is in the log
+}
+
+// steps are what happens in the story.
+func (r *recording) steps() []step {
+	steps := []step{{"", machine.Boot{Slot: "A", Release: firstRelease}}, {machine.WaitForGate, machine.Boot{}}, {"agent update", machine.Boot{}}}
+	steps = append(steps, step{"reboot -n -f", machine.Boot{Slot: "B", Release: candidate, Try: 1}})
+	if !r.healthy { // after each of the three the gate reboots the machine
+		steps = append(steps, step{"", machine.Boot{Slot: "B", Release: candidate, Try: 2}},
+			step{"", machine.Boot{Slot: "B", Release: candidate, Try: 3}},
+			step{"", machine.Boot{Slot: "A", Release: firstRelease}})
 	}
-	envAt, err := r.image.EnvOffset()
-	if err != nil {
-		return err
-	}
-	return r.open(envAt)
+	return append(steps, step{machine.WaitForGate, machine.Boot{}})
 }
 
 // step is something that a machine is told, and the boot that follows, if one does.
@@ -147,40 +178,20 @@ func (s step) do(ctx context.Context, m *machine.Machine) error {
 	return err
 }
 
-// slotOf is a slot of an image.
-type slotOf struct {
-	image string
-	slot  grub.Slot
-}
-
-// digests returns the digests of the release's files as they are on a disk: slot B at
-// the end holds the candidate, slot A the first release.
-func (r *recording) digests(ctx context.Context, dir string) (map[string]digests, error) {
-	all := make(map[string]digests)
-	for version, slot := range map[string]slotOf{firstRelease: {r.image.Path, grub.SlotA}, candidate: {filepath.Join(dir, "end.img"), grub.SlotB}} {
-		all[version] = make(digests)
-		for _, name := range slotFiles() {
-			sum, err := fileSum(ctx, slot.image, slot.slot, name)
-			if err != nil {
-				return nil, err
-			}
-			all[version][name] = sum
-		}
+// open reads what is in the recording's folder.
+func (r *recording) open() (err error) {
+	r.image, r.repo = machine.Image{Path: r.beginFile()}, filepath.Join(r.dir, "repo")
+	if r.envAt, err = r.image.EnvOffset(); err != nil {
+		return err
 	}
-	return all, r.published(all)
-}
-
-// published compares what was found in slots with what was published.
-func (r *recording) published(all map[string]digests) error {
-	for version, files := range all {
-		for _, name := range []string{"vmlinuz", "initramfs"} {
-			found, err := filepath.Glob(filepath.Join(r.repo.Dir, "targets", "releases", version, "*", files[name]+"."+name))
-			if err != nil || len(found) != 1 {
-				return errors.Join(err, fmt.Errorf("release %s has no %s with SHA-256 %s", version, name, files[name]))
-			}
-		}
+	if r.goodAt, err = findBlock(r.image.Path, grub.LastGoodBlock(grub.SlotA)); err != nil {
+		return fmt.Errorf("last-good: %w", err)
 	}
-	return nil
+	if r.releases, err = published(r.repo, firstRelease, candidate, next); err != nil {
+		return err
+	}
+	r.log = r.logFile()
+	return r.story.open(r.envAt)
 }
 
 // count returns how many writes and flushes the disk got.
@@ -199,4 +210,14 @@ func (r *recording) count() (writes, flushes int) {
 func (r *recording) String() string {
 	writes, flushes := r.count()
 	return fmt.Sprintf("%s: %d writes, %d flushes", r.name, writes, flushes)
+}
+
+// spell tells what the story is made of, for the key under which it is kept.
+func (r *recording) spell() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %v %s\n", r.name, r.healthy, r.firmware)
+	for _, s := range r.steps() {
+		fmt.Fprintf(&b, "%q %s\n", s.script, s.boot)
+	}
+	return b.String()
 }

@@ -6,115 +6,195 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
-	"os/exec"
+	"os"
 	"path/filepath"
-	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// tally counts what was tried.
-type tally struct {
-	writes     int // cuts between two requests, everything before on the disk
-	draws      int // cuts with writes lost, torn or in another order
-	judged     int // runs of GRUB's programs that were needed for it
-	whole      int // disks that were booted whole
-	violations []violation
+// torture replays a story and returns what came of it. Machines may still be running
+// then, which add to it: wait for w.boots.
+func (w *workshop) torture(ctx context.Context, r *recording) (*tally, error) {
+	begin := time.Now()
+	p := &replay{w: w, r: r, ctx: ctx, plan: w.plan(r), tally: &tally{recording: r}, seed: maphash.MakeSeed()}
+	dir := filepath.Join(w.dir, r.name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	emulator, err := newEmulator(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	p.judge = &judge{emulator: emulator, releases: r.releases, envAt: r.envAt}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, w.workers)
+	var workers sync.WaitGroup
+	for i := range errs {
+		workers.Go(func() {
+			if errs[i] = p.work(ctx, filepath.Join(dir, fmt.Sprint(i))); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	workers.Wait()
+	t := p.tally
+	t.add(func() {
+		t.grub, t.agent = p.judge.boots.ran()+p.judge.slots.ran(), p.judge.starts.ran()
+		t.time = time.Since(begin)
+		fmt.Fprintf(os.Stderr, "%s: %d cuts judged in %s\n", r.name, t.writes+t.draws, t.time.Round(time.Second))
+	})
+	return t, errors.Join(errs...)
 }
 
 // replay rebuilds the disk as it is after every request of a story, and after draws
-// of what an unflushed cache may leave of the last ones, and judges each.
-func (w *workshop) replay(ctx context.Context, r *recording) (t tally, err error) {
-	dir := filepath.Join(w.dir, r.name)
-	j, err := w.newJudge(ctx, r, dir)
-	if err != nil {
-		return t, err
-	}
-	d, err := newDisk(dir, r.image.Path, maphash.MakeSeed())
-	if err != nil {
-		return t, err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	drawn := w.spread(r)
-	d.keep()
-	var open []int // writes that no flush has covered; undo takes them back
-	for n := 0; n <= len(r.requests); n++ {
-		c := cut{story: &r.story, requests: n}
-		if w.wanted(c) {
-			if err := t.judge(ctx, j, d, c); err != nil {
-				return t, err
-			}
-			t.writes++
-		}
-		for draw := 1; draw <= drawn[n] && len(open) > 0; draw++ {
-			if err := w.draw(ctx, &t, j, d, cut{story: &r.story, requests: n, draw: draw}, open); err != nil {
-				return t, err
-			}
-		}
-		if n == len(r.requests) {
-			break
-		}
-		q := r.requests[n]
-		if q.flush {
-			open = open[:0]
-			d.keep()
-		}
-		if q.size > 0 {
-			if err := r.apply(d, whole(n, q)); err != nil {
-				return t, err
-			}
-			if q.fua && len(open) == 0 {
-				d.keep()
-			} else if !q.fua {
-				open = append(open, n)
-			}
-		}
-	}
-	t.judged = j.boots.ran() + j.slots.ran()
-	return t, nil
+// of what an unflushed cache may leave of the last ones, and judges each. Several
+// workers do that, each on a disk of its own.
+type replay struct {
+	w      *workshop
+	r      *recording
+	ctx    context.Context //nolint:containedctx // of machines, which outlive the replay
+	plan   plan
+	judge  *judge
+	tally  *tally
+	seed   maphash.Seed
+	claims atomic.Int64 // numbers of requests that somebody judges, or has judged
 }
 
-// judge adds what a disk is guilty of.
-func (t *tally) judge(ctx context.Context, j *judge, d *disk, c cut) error {
-	found, err := j.try(ctx, d, c)
+// worker is one that replays: its disk is as after so many requests.
+type worker struct {
+	*replay
+	disk     *disk
+	node     *node
+	requests int
+	open     []int // writes that no flush has covered; undo takes them back
+}
+
+func (p *replay) work(ctx context.Context, dir string) (err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	k := &worker{replay: p}
+	if k.disk, err = newDisk(dir, p.r.image.Path, p.seed); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.disk.close()) }()
+	if k.node, err = newNode(filepath.Join(dir, "node"), k.disk, p.w.lab.Agent, p.r); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.node.close()) }()
+	for {
+		n := int(p.claims.Add(1) - 1)
+		if n > len(p.r.requests) {
+			return nil
+		}
+		for k.requests < n {
+			if err := k.step(); err != nil {
+				return err
+			}
+		}
+		if err := k.judgeAll(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// step brings the disk one request further.
+func (k *worker) step() error {
+	n, q := k.requests, k.r.requests[k.requests]
+	k.requests++
+	if q.flush {
+		k.open = k.open[:0]
+		k.disk.keep()
+	}
+	if q.size == 0 {
+		return nil
+	}
+	if err := k.r.apply(k.disk, whole(n, q)); err != nil {
+		return err
+	}
+	if q.fua && len(k.open) == 0 {
+		k.disk.keep()
+	} else if !q.fua {
+		k.open = append(k.open, n)
+	}
+	return nil
+}
+
+// judgeAll judges what a power cut may leave now.
+func (k *worker) judgeAll(ctx context.Context) error {
+	c := cut{story: &k.r.story, requests: k.requests}
+	if k.w.wanted(c) {
+		if err := k.try(ctx, c); err != nil {
+			return err
+		}
+		k.tally.add(func() { k.tally.writes++ })
+	}
+	for draw := 1; draw <= k.plan.draws[k.requests] && len(k.open) > 0; draw++ {
+		c := cut{story: &k.r.story, requests: k.requests, draw: draw}
+		if !k.w.wanted(c) {
+			continue
+		}
+		if err := k.draw(ctx, c); err != nil {
+			return err
+		}
+		k.tally.add(func() { k.tally.draws++ })
+	}
+	return nil
+}
+
+// try judges the disk as it is now.
+func (k *worker) try(ctx context.Context, c cut) error {
+	h := &hearing{judge: k.judge, disk: k.disk, node: k.node, cut: c}
+	if k.w.save != "" {
+		if err := copyAll(k.disk.file.Name(), k.w.save); err != nil {
+			return err
+		}
+	}
+	err := h.try(ctx)
+	if err == nil && k.plan.updated[c.String()] {
+		err = h.onward(ctx)
+		k.tally.add(func() { k.tally.updates++ })
+	}
+	if err == nil && k.plan.booted[c.String()] {
+		err = k.bootWhole(ctx, c)
+	}
 	if err != nil {
 		return fmt.Errorf("case %s: %w", c, err)
 	}
-	t.violations = append(t.violations, found...)
+	k.tally.add(func() {
+		k.tally.violations = append(k.tally.violations, h.found...)
+		k.tally.asked += h.asked
+		k.tally.forgot += h.forgot
+	})
 	return nil
 }
 
 // draw judges one draw, and leaves the disk as it was.
-func (w *workshop) draw(ctx context.Context, t *tally, j *judge, d *disk, c cut, open []int) (err error) {
-	if !w.wanted(c) {
-		return nil
-	}
-	rng := rand.New(rand.NewPCG(w.seed, uint64(c.requests)<<20|uint64(c.draw))) //nolint:gosec // to be drawn again
-	c.pieces = drawPieces(rng, c.story.requests, open)
+func (k *worker) draw(ctx context.Context, c cut) error {
+	rng := rand.New(rand.NewPCG(k.w.seed, uint64(c.requests)<<20|uint64(c.draw))) //nolint:gosec // to be drawn again
+	c.pieces = drawPieces(rng, c.story.requests, k.open)
 	// First what is there of them goes, then the pieces come. Requests behind the
 	// last flush that are on the disk for good (FUA) stay.
-	if err := d.undo(0); err != nil {
+	if err := k.disk.undo(0); err != nil {
 		return err
 	}
-	if err := c.story.applyAll(d, open[0], c.requests, func(q request) bool { return q.fua }); err != nil {
+	if err := c.story.applyAll(k.disk, k.open[0], c.requests, func(q request) bool { return q.fua }); err != nil {
 		return err
 	}
 	for _, p := range c.pieces {
-		if err := c.story.apply(d, p); err != nil {
+		if err := c.story.apply(k.disk, p); err != nil {
 			return err
 		}
 	}
-	if err := t.judge(ctx, j, d, c); err != nil {
+	if err := k.try(ctx, c); err != nil {
 		return err
 	}
-	t.draws++
-	if w.boots(c) {
-		if err := w.bootWhole(ctx, t, d, c); err != nil {
-			return err
-		}
-	}
-	if err := d.undo(0); err != nil {
+	if err := k.disk.undo(0); err != nil {
 		return err
 	}
-	return c.story.applyAll(d, open[0], c.requests, func(request) bool { return true })
+	return c.story.applyAll(k.disk, k.open[0], c.requests, func(request) bool { return true })
 }
 
 // applyAll writes the requests from one to before another that are wanted.
@@ -139,60 +219,5 @@ func (s *story) apply(d *disk, p piece) error {
 	return d.write(q.offset+p.from*sectorSize, b)
 }
 
-// spread says how many draws there are behind each number of requests: half of
-// them near turning points, where a write means most, and none where a flush has
-// covered everything.
-func (w *workshop) spread(r *recording) []int {
-	drawn := make([]int, len(r.requests)+1)
-	open := r.unflushed()
-	rng := rand.New(rand.NewPCG(w.seed, 1)) //nolint:gosec // to be drawn again
-	turns := slices.DeleteFunc([]int{r.history.armed, r.history.committed, r.history.durable, r.history.gaveUp}, func(n int) bool { return n == none })
-	for left := w.draws; left > 0; {
-		at := rng.IntN(len(drawn))
-		if left%2 == 0 {
-			at = min(max(turns[rng.IntN(len(turns))]+rng.IntN(60)-40, 0), len(drawn)-1)
-		}
-		if open[at] {
-			drawn[at]++
-			left--
-		} else if !slices.Contains(open, true) {
-			break
-		}
-	}
-	return drawn
-}
-
-// unflushed tells behind which numbers of requests there are writes that no flush
-// has covered.
-func (s *story) unflushed() []bool {
-	open := make([]bool, len(s.requests)+1)
-	for n, q := range s.requests {
-		open[n+1] = q.size > 0 && !q.fua || open[n] && !q.flush
-	}
-	return open
-}
-
-func (w *workshop) newJudge(ctx context.Context, r *recording, dir string) (*judge, error) {
-	emulator, err := newEmulator(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	releases, err := r.digests(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	envAt, err := r.image.EnvOffset()
-	return &judge{emulator: emulator, releases: releases, envAt: envAt}, err
-}
-
 // wanted reports whether a case is to be tried: all, or the one that was asked for.
 func (w *workshop) wanted(c cut) bool { return w.only == "" || w.only == c.String() }
-
-// copyTo copies what a disk holds now.
-func (d *disk) copyTo(path string) error {
-	out, err := exec.Command("cp", "--sparse=always", d.file.Name(), path).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("copy the disk: %w: %s", err, out)
-	}
-	return nil
-}

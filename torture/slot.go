@@ -15,16 +15,19 @@ import (
 // digests are the SHA-256 of the files of a release in a slot, by name.
 type digests map[string]string
 
-// slotFiles are what a boot needs of a slot, release.json first: it tells which
-// release the others must be of.
+// manifestFile tells of which release a slot's other files must be.
+const manifestFile = "release.json"
+
+// slotFiles are what a boot needs of a slot, the manifest first.
 func slotFiles() []string {
-	return []string{"release.json", grub.CmdlineFile, grub.KernelFile, grub.InitramfsFile}
+	return []string{manifestFile, grub.CmdlineFile, grub.KernelFile, grub.InitramfsFile}
 }
 
 // content is what GRUB finds in a slot.
 type content struct {
-	version string // of the release that is there, every file of it whole; "" if none
-	wrong   string // why there is none
+	version  string // of the release that is there, every file of it whole; "" if none
+	manifest string // version of the release whose manifest is there; "" if none
+	wrong    string // why there is no whole release
 }
 
 // readSlot reads a slot by GRUB's own file-system code, which replays no journal,
@@ -36,11 +39,11 @@ func readSlot(ctx context.Context, path string, slot grub.Slot, releases map[str
 		var exit *exec.ExitError
 		switch {
 		case errors.As(err, &exit):
-			return content{wrong: fmt.Sprintf("GRUB cannot read %s in slot %s: %v", name, slot, err)}, nil
+			return content{manifest: version, wrong: fmt.Sprintf("GRUB cannot read %s in slot %s: %v", name, slot, err)}, nil
 		case err != nil:
 			return content{}, err
 		}
-		if name == slotFiles()[0] {
+		if name == manifestFile {
 			for v, want := range releases {
 				if want[name] == sum {
 					version = v
@@ -48,10 +51,10 @@ func readSlot(ctx context.Context, path string, slot grub.Slot, releases map[str
 			}
 		}
 		if releases[version][name] != sum {
-			return content{wrong: fmt.Sprintf("%s in slot %s is that of no release (it would be %q)", name, slot, version)}, nil
+			return content{manifest: version, wrong: fmt.Sprintf("%s in slot %s is that of no release (it would be %q)", name, slot, version)}, nil
 		}
 	}
-	return content{version: version}, nil
+	return content{version: version, manifest: version}, nil
 }
 
 // fileSum returns the SHA-256 of a slot's file, in hex.

@@ -11,6 +11,7 @@ import (
 // story is one recorded life of a node: an update and what came of it.
 type story struct {
 	name      string // such as good-bios
+	first     string // version of the release that is in both slots when it begins
 	candidate string // version of the release that the node is updated to
 	healthy   bool   // the candidate passes its health gate
 	log       string // file with the log of its disk
@@ -94,16 +95,13 @@ func decodeState(sector []byte) (grub.State, error) {
 	return grub.Decode(b)
 }
 
-// firstRelease is what is on the disk, in both slots, when a story begins.
-const firstRelease = "v1"
-
 // proven are the releases that may boot uncounted after a power cut behind so
 // many requests: those that have been marked good, if perhaps not for good.
 func (s *story) proven(requests int) []string {
 	if s.history.committed < requests {
-		return []string{firstRelease, s.candidate}
+		return []string{s.first, s.candidate}
 	}
-	return []string{firstRelease}
+	return []string{s.first}
 }
 
 // rests are the releases one of which the machine must come to rest in.

@@ -3,41 +3,52 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"tufboot/e2e/machine"
 )
 
-// next is the version to which a machine must be able to update after a power cut.
-const next = "v3"
-
 // bootWhole boots a copy of the disk on a whole machine, which must come to rest and
-// then update itself.
-func (w *workshop) bootWhole(ctx context.Context, t *tally, d *disk, c cut) error {
-	t.whole++
-	r := w.recordings[c.story.name]
-	dir := filepath.Join(w.dir, c.story.name)
-	path := filepath.Join(dir, "whole.img")
-	if err := d.copyTo(path); err != nil {
+// then update itself. It waits until there is a place for the machine, and not for the
+// machine: workshop.boots does.
+func (k *worker) bootWhole(ctx context.Context, c cut) error {
+	select {
+	case k.w.places <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	dir, err := os.MkdirTemp(k.w.dir, "whole-")
+	if err != nil {
 		return err
 	}
+	path := filepath.Join(dir, "disk.img")
+	if err := copyAll(k.disk.file.Name(), path); err != nil {
+		return err
+	}
+	k.w.boots.Go(func() {
+		defer func() { <-k.w.places }()
+		defer os.RemoveAll(dir)
+		err := k.r.liveOn(k.ctx, dir, path, c)
+		k.tally.add(func() {
+			k.tally.whole++
+			if err != nil {
+				k.tally.violations = append(k.tally.violations, violation{updates, c, err.Error()})
+			}
+		})
+	})
+	return nil
+}
+
+// liveOn starts a machine from a disk. The error says what is wrong with it.
+func (r *recording) liveOn(ctx context.Context, dir, disk string, c cut) error {
 	m, err := machine.Start(machine.Options{
-		Name: c.String(), Firmware: r.firmware, Dir: dir, Disks: []machine.Disk{{Path: path, Boot: true}},
+		Name: c.String(), Firmware: r.firmware, Dir: dir, Disks: []machine.Disk{{Path: disk, Boot: true}},
 	})
 	if err != nil {
 		return err
 	}
 	defer m.Kill()
-	if err := r.surviveAndUpdate(ctx, m); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		t.violations = append(t.violations, violation{updates, c, err.Error()})
-	}
-	return nil
-}
-
-func (r *recording) surviveAndUpdate(ctx context.Context, m *machine.Machine) error {
 	for range 6 {
 		b, err := m.WaitBoot(ctx)
 		if err != nil {
@@ -46,20 +57,16 @@ func (r *recording) surviveAndUpdate(ctx context.Context, m *machine.Machine) er
 		if b.Release == candidate && !r.healthy {
 			continue // its gate reboots the machine
 		}
-		if err := (step{script: machine.WaitForGate}).do(ctx, m); err != nil {
-			return err
-		}
-		if err := (step{script: "agent status"}).do(ctx, m); err != nil {
-			return err
-		}
-		if err := (step{script: "agent update"}).do(ctx, m); err != nil {
-			return err
-		}
 		to := map[string]string{"A": "B", "B": "A"}[b.Slot]
-		if err := (step{"reboot -n -f", machine.Boot{Slot: to, Release: next, Try: 1}}).do(ctx, m); err != nil {
-			return err
+		for _, s := range []step{
+			{script: machine.WaitForGate}, {script: "agent status"}, {script: "agent update"},
+			{"reboot -n -f", machine.Boot{Slot: to, Release: next, Try: 1}}, {script: machine.WaitForGate},
+		} {
+			if err := s.do(ctx, m); err != nil {
+				return err
+			}
 		}
-		return step{script: machine.WaitForGate}.do(ctx, m)
+		return nil
 	}
 	return fmt.Errorf("it comes to no rest")
 }
