@@ -30,8 +30,13 @@ var turns = make(chan struct{}, 2)
 // not start the machine.
 func newNode(t *testing.T, firmware machine.Firmware) *node {
 	t.Helper()
+	return newNodeIn(t, shared, firmware)
+}
+
+func newNodeIn(t *testing.T, in *lab.Lab, firmware machine.Firmware) *node {
+	t.Helper()
 	name := strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
-	n := &node{T: t, lab: shared}
+	n := &node{T: t, lab: in}
 	turns <- struct{}{}
 	t.Cleanup(func() { <-turns })
 	var err error

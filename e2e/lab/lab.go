@@ -62,10 +62,6 @@ func New(ctx context.Context, dir string, agentFlags ...string) (*Lab, error) {
 	if l.base, err = l.baseInitramfs(); err != nil {
 		return nil, err
 	}
-	// Another archive follows; the kernel looks for it at a multiple of four.
-	for len(l.base)%4 != 0 {
-		l.base = append(l.base, 0)
-	}
 	l.Server, err = Serve(l.Repos)
 	return l, err
 }
@@ -105,7 +101,12 @@ func (l *Lab) baseInitramfs() ([]byte, error) {
 		return nil, err
 	}
 	tree.AddFile("etc/default/tufboot-gate", []byte(gateDefaults), 0o644)
-	return machine.Zstd(tree.CPIO())
+	packed, err := machine.Zstd(tree.CPIO())
+	// Another archive follows; the kernel looks for it at a multiple of four.
+	for len(packed)%4 != 0 {
+		packed = append(packed, 0)
+	}
+	return packed, err
 }
 
 // Source returns the path of a file of this project.

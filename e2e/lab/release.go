@@ -56,6 +56,8 @@ func (r *Repo) GarbageRelease(version string) (Release, error) {
 	return r.release(version, kernel, machine.Tree{})
 }
 
+const configFile = "etc/tufboot/agent.yaml"
+
 // release writes the initramfs of a release: the common archive, followed by a
 // small one with the trusted root, the agent's configuration and what this
 // release adds. The kernel unpacks both in order.
@@ -65,7 +67,9 @@ func (r *Repo) release(version, kernel string, extra machine.Tree) (Release, err
 		return Release{}, err
 	}
 	extra.AddFile("etc/tufboot/root.json", root, 0o644)
-	extra.AddFile("etc/tufboot/agent.yaml", agentConfig(r.Server), 0o644)
+	if _, own := extra[configFile]; !own {
+		extra.AddFile(configFile, agentConfig(r.Server), 0o644)
+	}
 	extra.AddFile("etc/tufboot-release", []byte(version+"\n"), 0o644)
 	file := r.file(version + ".initramfs")
 	data := append(append([]byte(nil), r.lab.base...), extra.CPIO()...)

@@ -34,6 +34,9 @@ func (o Options) arguments() ([]string, error) {
 	if o.Kernel != "" {
 		args = append(args, "-kernel", o.Kernel, "-initrd", o.Initramfs, "-append", o.Cmdline)
 	}
+	if o.Watchdog {
+		args = append(args, "-device", "i6300esb", "-action", "watchdog=reset")
+	}
 	if o.Firmware == UEFI {
 		vars := filepath.Join(o.Dir, "vars.fd")
 		if _, err := os.Stat(vars); err != nil {

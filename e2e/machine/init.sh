@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # PID 1 of the test guests: a node of busybox and the agent, as small as it
 # can be. It must never end while the machine should run.
-trap 'sync; reboot -f' TERM # what reboot(8) sends
+trap '/etc/init.d/tufboot-gate stop; sync; reboot -f' TERM # what reboot(8) sends
 /bin/busybox mkdir -p /bin /sbin /proc /sys /dev /run /tmp /data
 /bin/busybox --install -s /bin
 export PATH=/bin:/sbin:/usr/sbin HOME=/
@@ -10,6 +10,8 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /run
 while read -r module; do insmod "/lib/modules/$module"; done </etc/modules-order
+# Before all that can hang.
+if grep -q '^watchdog:' /etc/tufboot/agent.yaml 2>/dev/null; then agent watchdog >/run/watchdog.log 2>&1 & fi
 release=$(cat /etc/tufboot-release)
 slot=none try=0
 for word in $(cat /proc/cmdline); do

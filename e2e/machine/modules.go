@@ -23,6 +23,9 @@ var guestModules = []string{
 type Kernel struct {
 	Release string // such as 6.1.0-18-cloud-amd64
 	Image   string // path of its vmlinuz
+
+	root string   // where its lib/modules is; "": /
+	more []string // modules that its guests need besides the others'
 }
 
 // kernels are where the kernels lie that have virtio drivers: Debian's package
@@ -51,8 +54,30 @@ func FindKernel() (Kernel, error) {
 	return Kernel{}, fmt.Errorf("no readable kernel with modules in /boot: install linux-image-cloud-amd64 (on Ubuntu linux-image-virtual) and make it readable")
 }
 
+// watchdogKernels is where scripts/watchdog-kernel puts a kernel.
+const watchdogKernels = "/usr/local/lib/tufboot-kernel"
+
+// FindWatchdogKernel returns a kernel with the driver of the watchdog that
+// Options.Watchdog puts into a machine.
+func FindWatchdogKernel() (Kernel, error) {
+	for _, root := range []string{"/", watchdogKernels} {
+		drivers, err := filepath.Glob(filepath.Join(root, "lib/modules/*/kernel/drivers/watchdog/i6300esb.ko*"))
+		if err != nil {
+			return Kernel{}, err
+		}
+		for _, driver := range drivers {
+			release := strings.Split(strings.TrimPrefix(driver, filepath.Join(root, "lib/modules")+"/"), "/")[0]
+			k := Kernel{Release: release, Image: filepath.Join(root, "boot/vmlinuz-"+release), root: root, more: []string{"crc32c_generic", "ext4", "i6300esb"}}
+			if _, err := os.Stat(k.Image); err == nil {
+				return k, nil
+			}
+		}
+	}
+	return Kernel{}, fmt.Errorf("no kernel with the driver i6300esb: run scripts/watchdog-kernel (`make deps` does)")
+}
+
 func (k Kernel) modules(file string) string {
-	return filepath.Join("/lib/modules", k.Release, file)
+	return filepath.Join("/", k.root, "lib/modules", k.Release, file)
 }
 
 // addModules puts the named modules and all that they need into t, below
@@ -68,7 +93,7 @@ func (k Kernel) addModules(t Tree, names []string) error {
 		return err
 	}
 	var order []string
-	for _, name := range names {
+	for _, name := range slices.Concat(names, k.more) {
 		chain, ok := deps[moduleName(name)]
 		if _, in := builtin[moduleName(name)]; !ok && !in {
 			return fmt.Errorf("kernel %s has no module %s", k.Release, name)

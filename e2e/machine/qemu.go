@@ -45,6 +45,7 @@ type Options struct {
 	Disks    []Disk // in the order in which the machine finds them
 	Dir      string // an existing folder for sockets, logs and UEFI variables
 	MemoryMB int    // 0: 512
+	Watchdog bool   // it has one (i6300esb), which resets it
 	// Kernel, Initramfs and Cmdline, if given, start a kernel without firmware
 	// and boot loader.
 	Kernel, Initramfs, Cmdline string
