@@ -29,15 +29,3 @@ func splay(ctx context.Context, most time.Duration, log *slog.Logger, wait func(
 	log.Info("waiting before the update, so that a fleet does not ask at once", "for", d.Round(time.Second), "at_most", most)
 	return wait(ctx, d)
 }
-
-// pause waits, or returns the context's error if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -39,14 +39,3 @@ func TestSplayOfNothing(t *testing.T) {
 		t.Errorf("a negative duration: %v", err)
 	}
 }
-
-func TestPauseEnds(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := pause(ctx, time.Hour); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	if err := pause(t.Context(), 0); err != nil {
-		t.Error(err)
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tufboot/internal/console"
+	"tufboot/internal/pause"
 )
 
 func updateCommand() *cli.Command {
@@ -55,7 +56,7 @@ func refusalAllowed(err error, reasons string) bool {
 }
 
 func runUpdate(ctx context.Context, c *cli.Context, s *session) error {
-	if err := splay(ctx, c.Duration("splay"), s.log, pause); err != nil {
+	if err := splay(ctx, c.Duration("splay"), s.log, pause.For); err != nil {
 		return err
 	}
 	n, done, err := s.updater()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tufboot/internal/pause"
 )
 
 // Lock is the right to change the node: at most one agent holds it.
@@ -35,7 +37,7 @@ func Acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		if !wait || !sleep(ctx, 200*time.Millisecond) {
+		if !wait || pause.For(ctx, 200*time.Millisecond) != nil {
 			f.Close()
 			return nil, refuse(ReasonLocked, "wait until it ends, or use --lock-wait", "another agent holds %s", path)
 		}
@@ -44,15 +46,3 @@ func Acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 
 // Release gives the lock up.
 func (l *Lock) Release() { l.file.Close() }
-
-// sleep waits for d and reports whether ctx still goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"tufboot/internal/pause"
 )
 
 // backoff is how transient failures are tried again: after base, twice base,
@@ -19,7 +21,7 @@ type backoff struct {
 }
 
 func defaultBackoff() backoff {
-	return backoff{tries: 5, base: 500 * time.Millisecond, limit: 30 * time.Second, sleep: sleep}
+	return backoff{tries: 5, base: 500 * time.Millisecond, limit: 30 * time.Second, sleep: pause.For}
 }
 
 // wait pauses before try number n+1 and returns the context's error if it ends
@@ -39,15 +41,4 @@ func (b backoff) wait(ctx context.Context, n int, cause error) error {
 		d = max(d, asked+time.Duration(rand.Int64N(int64(asked)/2+1))) //nolint:gosec // as above
 	}
 	return b.sleep(ctx, d)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

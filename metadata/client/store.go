@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tufboot/internal/atomicfile"
+	"tufboot/internal/pause"
 )
 
 const (
@@ -83,7 +84,7 @@ func (s *store) lock(ctx context.Context) (func(), error) {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 50*time.Millisecond); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("wait for %s, which another process holds: %w", f.Name(), err)
 		}
