@@ -16,9 +16,10 @@ func checkCommand() *cli.Command {
 		Name:  "check",
 		Usage: "say what an update would do, and why or why not",
 		Description: `Refreshes the signed metadata and compares the channel's release with what runs.
-Writes nothing but the metadata cache, and the node's seed for rollouts the first
-time that it meets one. With --json it prints the plan also where the node has to
-wait for its turn.
+Looks at the node as an update does before it begins, and ends as an update would:
+with the same exit code and reason. Writes nothing but the metadata cache, and the
+node's seed for rollouts the first time that it meets one. With --json it prints the
+plan also where something is in the way.
 
 Examples:
 
@@ -53,12 +54,26 @@ func check(ctx context.Context, c *cli.Context, s *session) error {
 			}
 			return err
 		}
-		text := upToDate(p)
-		if p.Install {
-			text = fmt.Sprintf("release %s (%s, %d bytes) is available; an update would write it into slot %s", p.Version, p.Release.Short(), p.Size, p.Slot)
-		}
-		return print(c, p, text+planText(p))
+		return print(c, p, plannedText(p)+planText(p))
 	})
+}
+
+// plannedText says what an update would do.
+func plannedText(p update.Plan) string {
+	text := upToDate(p)
+	switch {
+	case p.Install && p.Held:
+		text = fmt.Sprintf("release %s (%s) is in slot %s already; an update would verify it there and arm it", p.Version, p.Release.Short(), p.Slot)
+	case p.Install:
+		text = fmt.Sprintf("release %s (%s, %d bytes) is available; an update would write it into slot %s", p.Version, p.Release.Short(), p.Size, p.Slot)
+	}
+	if p.Remade != "" {
+		text += fmt.Sprintf("\nthe file system of slot %s would be made anew: %s", p.Slot, p.Remade)
+	}
+	for _, mend := range p.Mends {
+		text += "\nfirst, an update would " + mend
+	}
+	return text
 }
 
 func upToDate(p update.Plan) string {

@@ -30,3 +30,22 @@ func TestPlanText(t *testing.T) {
 		}
 	}
 }
+
+// TestPlannedText says what an update would do, also with a slot that is damaged, or
+// holds the release already.
+func TestPlannedText(t *testing.T) {
+	p := update.Plan{Version: "2", Release: "0123456789abcdef", Slot: "B", Size: 7}
+	for want, change := range map[string]func(p *update.Plan){
+		"up to date: release 2 (0123456789ab) is running":                                                                                         func(*update.Plan) {},
+		"release 2 (0123456789ab, 7 bytes) is available; an update would write it into slot B":                                                    func(p *update.Plan) { p.Install = true },
+		"release 2 (0123456789ab) is in slot B already; an update would verify it there and arm it":                                               func(p *update.Plan) { p.Install, p.Held = true, true },
+		"release 2 (0123456789ab, 7 bytes) is available; an update would write it into slot B\nthe file system of slot B would be made anew: bad": func(p *update.Plan) { p.Install, p.Remade = true, "bad" },
+		"up to date: release 2 (0123456789ab) is running\nfirst, an update would repair the environment block":                                    func(p *update.Plan) { p.Mends = []string{"repair the environment block"} },
+	} {
+		q := p
+		change(&q)
+		if got := plannedText(q); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -26,7 +26,7 @@ const slotSlack = 1 << 20
 func (n *Node) Apply(ctx context.Context, want string) (Plan, error) {
 	s, f, situation, err := n.settle(ctx)
 	if err != nil {
-		return Plan{}, err
+		return Plan{Situation: situation}, err
 	}
 	p, err := n.plan(ctx, s, f, situation, want)
 	n.note(&s, p, err)
@@ -71,7 +71,7 @@ func (n *Node) ensure(ctx context.Context, f Facts, p *Plan) error {
 	if err := n.refreshLastGood(p.Slot.Other()); err != nil {
 		return err
 	}
-	if to.held {
+	if p.Held {
 		n.Logger.Info("the slot holds the release already", "slot", p.Slot)
 		return nil
 	}

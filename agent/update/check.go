@@ -16,8 +16,8 @@ type Plan struct {
 	// Install says that an update would write the release, or did; false where
 	// the node runs it already, or is not to have it now.
 	Install bool        `json:"install"`
-	Refused string      `json:"refused,omitempty"` // the reason code, if it is not to have it now
-	Channel string      `json:"channel"`
+	Refused string      `json:"refused,omitempty"` // the reason code of what is in the way
+	Channel string      `json:"channel,omitempty"` // empty where a version was asked for
 	Version string      `json:"version"`
 	Release metadata.ID `json:"release"`
 	Size    int64       `json:"size"` // of the artifacts, in bytes
@@ -30,7 +30,16 @@ type Plan struct {
 	// Transfer is what the release's artifacts and chunk maps have cost; nil:
 	// nothing was installed.
 	Transfer *client.Usage `json:"transfer,omitempty"`
-	// Remade says what was wrong with the slot's file system, which was made anew.
+	// Situation is where the node stands, or would stand once Mends is done.
+	Situation Situation `json:"situation"`
+	// Mends is what an update would put right in the boot state first. Only Check
+	// says it.
+	Mends []string `json:"mends,omitempty"`
+	// Held says that the slot holds the release already: it is verified and not
+	// written.
+	Held bool `json:"held,omitempty"`
+	// Remade says what is wrong with the slot's file system, which would be made
+	// anew, or was. Damage may also show only when the slot is written.
 	Remade string `json:"remade,omitempty"`
 
 	resolved *client.Resolved
@@ -38,41 +47,50 @@ type Plan struct {
 
 // Check refreshes the trusted metadata and says what an update would do. want
 // names a release's version, or "" for the channel's: then its steps, rollout and
-// maintenance window are followed too. A refusal is returned as an error, with
-// the plan where it is about a release. Nothing but the metadata cache is
-// written, and the node's seed the first time that it meets a rollout.
+// maintenance window are followed too. What is in the way is returned as an error, the
+// same as from Apply, with the plan as far as it got. Nothing but the metadata cache
+// is written, and the node's seed the first time that it meets a rollout.
 func (n *Node) Check(ctx context.Context, want string) (Plan, error) {
-	s, err := LoadState(n.StateDir, n.Logger)
+	n = n.rehearse()
+	p, err := n.check(ctx, want)
+	p.Mends, p.Transfer = n.dry.mends, nil
 	if err != nil {
-		return Plan{}, err
+		p.Install, p.Refused = false, reasonOf(err)
 	}
-	f, err := n.facts(s)
+	return p, err
+}
+
+func (n *Node) check(ctx context.Context, want string) (Plan, error) {
+	s, f, situation, err := n.settle(ctx)
 	if err != nil {
-		return Plan{}, err
+		return Plan{Situation: situation}, err
 	}
-	situation := f.Situation()
-	s, _ = n.settled(s, f, situation)
-	return n.plan(ctx, s, f, situation, want)
+	p, err := n.plan(ctx, s, f, situation, want)
+	if err != nil || !p.Install {
+		return p, err
+	}
+	p.Transfer = new(client.Usage)
+	_, err = n.prepare(ctx, f, &p)
+	return p, err
 }
 
 // plan decides what to do, in the order: may this node change now; what does
 // the repository offer; does policy allow it.
 func (n *Node) plan(ctx context.Context, s State, f Facts, situation Situation, want string) (Plan, error) {
+	p := Plan{Situation: situation}
 	if err := f.refusal(situation); err != nil {
-		return Plan{}, err
+		return p, err
 	}
 	booted := n.running(f)
 	r, err := n.resolve(ctx, booted, want)
 	if err != nil {
-		return Plan{}, err
+		return p, err
 	}
-	p := Plan{
-		Channel: r.Channel, Version: r.Release.Version, Release: r.ID, Size: r.Release.Size(),
-		Notes: r.Release.Notes, Slot: f.inactive(), resolved: r,
-	}
+	p.Channel, p.Version, p.Release, p.Size = r.Channel, r.Release.Version, r.ID, r.Release.Size()
+	p.Notes, p.Slot, p.resolved = r.Release.Notes, f.inactive(), r
 	if want == "" && !f.Rescue { // in a rescue system nothing runs that could wait
 		if err := n.schedule(&p); err != nil {
-			return Plan{}, err
+			return p, err
 		}
 	}
 	if booted.ID == r.ID {

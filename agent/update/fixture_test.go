@@ -236,8 +236,18 @@ func (r *rig) run(name string, args ...string) string {
 // node opens the node anew, as every run of the agent does.
 func (r *rig) node() *update.Node {
 	r.t.Helper()
-	disk, err := image.Find(image.FindOptions{Disk: r.loop, Labels: image.DefaultLabels()})
+	n, err := r.open()
 	must(r.t, err)
+	return n
+}
+
+// open is node for a disk that may not be found.
+func (r *rig) open() (*update.Node, error) {
+	r.t.Helper()
+	disk, err := image.Find(image.FindOptions{Disk: r.loop, Labels: image.DefaultLabels()})
+	if err != nil {
+		return nil, err
+	}
 	server := r.server.URL
 	if r.transport != nil {
 		server = "http://repo.example"
@@ -251,7 +261,7 @@ func (r *rig) node() *update.Node {
 		StateDir: r.state, Disk: disk, Grubenv: r.grubenv, Booted: r.booted, KernelID: r.kernelID,
 		Client: c, Channel: "stable", Arch: arch, Now: func() time.Time { return r.now },
 		Policy: r.policy,
-	})
+	}), nil
 }
 
 // reboot plays GRUB: it makes the next boot's transition in the block, by the

@@ -38,6 +38,7 @@ type Options struct {
 // other processes (they take the lock), not against concurrent use.
 type Node struct {
 	Options
+	dry *dryRun // nil: what the node does, it does
 }
 
 // New returns the node that opts describe. It touches nothing.
@@ -95,6 +96,17 @@ func (n *Node) writable() error {
 
 // changeBlock makes one transition in the environment block.
 func (n *Node) changeBlock(what string, transition func(grub.State) (grub.State, error)) error {
+	if n.dry != nil {
+		f, err := n.facts(State{})
+		if err == nil {
+			f.Block, err = transition(f.Block)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		n.dry.change(what, f.Block)
+		return nil
+	}
 	err := n.withBlock(false, func(e grub.Env) error {
 		after, err := e.Update(transition)
 		if err == nil {
@@ -111,6 +123,10 @@ func (n *Node) changeBlock(what string, transition func(grub.State) (grub.State,
 // facts reads where the node stands.
 func (n *Node) facts(s State) (Facts, error) {
 	f := Facts{Booted: n.Booted, Rescue: n.Rescue, KernelID: n.KernelID, Trial: s.Trial}
+	if n.dry != nil && n.dry.block != nil {
+		f.Block = *n.dry.block
+		return f, nil
+	}
 	err := n.withBlock(true, func(e grub.Env) (err error) {
 		f.Block, err = e.Read()
 		return err

@@ -12,7 +12,6 @@ import (
 type prepared struct {
 	part  image.Partition
 	files []slotFile
-	held  bool // the slot holds the release already, whole
 }
 
 // prepare finds what stands in the way of a plan, as long as nothing has been
@@ -45,7 +44,7 @@ func (n *Node) prepare(ctx context.Context, f Facts, p *Plan) (prepared, error) 
 		return to, err
 	}
 	if n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, to.part, files, nil) == nil {
-		to.held = true
+		p.Held = true
 		return to, nil
 	}
 	if !f.Block.OK(p.Slot) {

@@ -12,7 +12,7 @@ import (
 // reboot or a crash, and returns what holds then. Running it again changes
 // nothing.
 func (n *Node) settle(ctx context.Context) (State, Facts, Situation, error) {
-	s, err := LoadState(n.StateDir, n.Logger)
+	s, err := n.load()
 	if err != nil {
 		return s, Facts{}, "", err
 	}
@@ -27,7 +27,7 @@ func (n *Node) settle(ctx context.Context) (State, Facts, Situation, error) {
 		// run is cut off here, and after the block is mended nothing would.
 		next, changed := n.settled(s, f, situation)
 		if changed {
-			if err := next.Save(n.StateDir); err != nil {
+			if err := n.save(next); err != nil {
 				return s, f, situation, err
 			}
 		}
@@ -95,12 +95,22 @@ func (n *Node) mend(ctx context.Context, f Facts, situation Situation) (bool, er
 }
 
 func (n *Node) activateBooted(why string, f Facts) error {
+	if err := n.writable(); err != nil {
+		return err
+	}
 	return n.changeBlock(why, func(s grub.State) (grub.State, error) {
 		return s.Rollback(f.Booted.Slot)
 	})
 }
 
 func (n *Node) repair(f Facts) error {
+	if err := n.writable(); err != nil {
+		return err
+	}
+	if n.dry != nil {
+		n.dry.change("repair the environment block", f.rebuilt())
+		return nil
+	}
 	n.Logger.Warn("the environment block is damaged; it is made anew from what is running", "error", f.BlockErr)
 	err := n.withBlock(false, func(e grub.Env) error {
 		return e.Repair(f.rebuilt())
@@ -144,6 +154,9 @@ func (n *Node) refreshLastGood(slot grub.Slot) error {
 	})
 	if err != nil || fresh {
 		return err
+	}
+	if n.dry != nil {
+		return n.writable()
 	}
 	return n.withBlock(false, func(e grub.Env) error { return e.WriteLastGood(slot) })
 }

@@ -80,8 +80,32 @@ type LastCheck struct {
 // that cannot be parsed is set aside as state.json.broken and is an empty
 // state too, since everything in it can be learned again.
 func LoadState(dir string, log *slog.Logger) (State, error) {
+	s, err := readState(dir)
+	if !errors.Is(err, errState) {
+		return s, err
+	}
 	path := filepath.Join(dir, stateFile)
-	data, err := os.ReadFile(path)
+	log.Warn("the agent's state is damaged and starts anew; the memory of failed releases is lost", "file", path, "error", err)
+	if err := os.Rename(path, path+".broken"); err != nil {
+		return State{}, fmt.Errorf("set the damaged state aside: %w", err)
+	}
+	return State{}, nil
+}
+
+// peekState is LoadState that leaves everything as it is.
+func peekState(dir string) (State, error) {
+	s, err := readState(dir)
+	if errors.Is(err, errState) {
+		return State{}, nil
+	}
+	return s, err
+}
+
+// errState says that the state cannot be parsed.
+var errState = errors.New("the agent's state is damaged")
+
+func readState(dir string) (State, error) {
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return State{}, nil
 	}
@@ -90,11 +114,7 @@ func LoadState(dir string, log *slog.Logger) (State, error) {
 	}
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
-		log.Warn("the agent's state is damaged and starts anew; the memory of failed releases is lost", "file", path, "error", err)
-		if err := os.Rename(path, path+".broken"); err != nil {
-			return State{}, fmt.Errorf("set the damaged state aside: %w", err)
-		}
-		return State{}, nil
+		return State{}, fmt.Errorf("%w: %w", errState, err)
 	}
 	return s, nil
 }

@@ -46,7 +46,7 @@ type BootStatus struct {
 // Status reads where the node stands. It writes nothing. The rollout and the
 // maintenance window are those of the last check, as they are now.
 func (n *Node) Status() (Status, error) {
-	s, err := LoadState(n.StateDir, n.Logger)
+	s, err := peekState(n.StateDir)
 	if err != nil {
 		return Status{}, err
 	}

@@ -376,13 +376,19 @@ func TestLock(t *testing.T) {
 	l.Release()
 }
 
-// TestBrokenState sets a damaged state file aside.
+// TestBrokenState sets a damaged state file aside; who only looks leaves it.
 func TestBrokenState(t *testing.T) {
 	r := newRig(t)
 	must(t, os.MkdirAll(r.state, 0o700))
 	must(t, os.WriteFile(filepath.Join(r.state, "state.json"), []byte(`{"failed":[{`), 0o600))
 	r.wantSituation(update.SituationCommitted)
 	entries, err := filepath.Glob(filepath.Join(r.state, "*.broken"))
+	must(t, err)
+	if len(entries) > 0 {
+		t.Errorf("status has changed %q", entries)
+	}
+	r.update()
+	entries, err = filepath.Glob(filepath.Join(r.state, "*.broken"))
 	must(t, err)
 	if !slices.Contains(entries, filepath.Join(r.state, "state.json.broken")) {
 		t.Errorf("the damaged state was not kept: %q", entries)
