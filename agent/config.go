@@ -148,6 +148,9 @@ func loadConfig(c *cli.Context) (config, error) {
 			*field = c.String(name)
 		}
 	}
+	if cfg.StateDir == "" {
+		return config{}, console.Usagef("no folder for what the agent remembers: `state_dir:` in %s, or --state-dir, is empty", path)
+	}
 	return cfg, nil
 }
 

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tufboot/internal/console"
 )
 
 func TestParseConfig(t *testing.T) {
@@ -65,4 +71,22 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("accepted a timeout of %v", cfg.Health.Timeout)
 		}
 	})
+}
+
+// TestChannelIsChecked: a channel's name that cannot be is a mistake in the
+// configuration. Only what asks the repository minds it.
+func TestChannelIsChecked(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root.json")
+	if err := os.WriteFile(root, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for channel, want := range map[string]int{"stable": 0, "": console.ExitUsage, "../x": console.ExitUsage} {
+		s := &session{
+			cfg: config{Server: "http://localhost", Channel: channel, Root: root},
+			cli: cli.NewContext(newApp(), flag.NewFlagSet("", flag.ContinueOnError), nil),
+		}
+		if _, err := s.clientOptions(); console.ExitCode(err) != want {
+			t.Errorf("channel %q: %v", channel, err)
+		}
+	}
 }

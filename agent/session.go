@@ -17,6 +17,7 @@ import (
 	"tufboot/grub"
 	"tufboot/image"
 	"tufboot/internal/console"
+	"tufboot/metadata"
 	"tufboot/metadata/client"
 )
 
@@ -173,6 +174,9 @@ func (t *transfers) close() { t.bar.Close() }
 func (s *session) clientOptions() (client.Options, error) {
 	if s.cfg.Server == "" {
 		return client.Options{}, console.Usagef("no server: set `server:` in %s, or --server", s.cli.String("config"))
+	}
+	if err := metadata.CheckChannel(s.cfg.Channel); err != nil {
+		return client.Options{}, console.Usagef("`channel:` in %s, or --channel: %w", s.cli.String("config"), err)
 	}
 	root, err := os.ReadFile(s.cfg.Root)
 	if err != nil {

@@ -78,7 +78,11 @@ func (n *Node) planDelta(p Plan, files []slotFile) (done func()) {
 			continue
 		}
 		d := &delta{transfer: t, target: maps[files[i].name]}
-		if n.NoDelta || d.target != nil && d.target.Length > maxMap {
+		if n.NoDelta {
+			d.off()
+		}
+		if d.on() && d.target.Length > maxMap {
+			n.Logger.Info("the chunk map is too long to work with; fetching the whole file", "map", d.target.Target, "bytes", d.target.Length, "at_most", maxMap)
 			d.off()
 		}
 		files[i].delta = d
