@@ -75,7 +75,7 @@ func (w *Writer) keepSeeds(room Room) error {
 			return err
 		}
 	}
-	return w.syncDir()
+	return nil
 }
 
 // makeSeed gives a file a seed's name, and what was reserved behind its end back.
@@ -135,7 +135,7 @@ func (w *Writer) RemoveSeeds() error {
 			return fmt.Errorf("remove a seed: %w", err)
 		}
 	}
-	return w.syncDir()
+	return nil
 }
 
 // SetAside makes a seed of the unverified part of the file name, if there is one.
