@@ -184,3 +184,19 @@ func TestUnreadableSlotIsNotBad(t *testing.T) {
 		t.Errorf("%v; block %+v, was %+v", err, r.block(), before)
 	}
 }
+
+// TestSlotNearlyTooSmall has a release that is smaller than the partition and larger than
+// what its file system can hold: it is refused before the way back is given up.
+func TestSlotNearlyTooSmall(t *testing.T) {
+	r := newRig(t)
+	before, held := r.block(), r.slotHash(grub.SlotB)
+	big := filepath.Join(r.dir, "big")
+	must(t, os.WriteFile(big, payload("big", "initramfs", 14<<20+800<<10-kernelSize), 0o644))
+	r.publishFiles("2", filepath.Join(r.dir, "1.vmlinuz"), big)
+	if _, err := r.node().Update(t.Context(), ""); reasonOf(err) != update.ReasonNoSpace {
+		t.Errorf("a release that just does not fit: %v", err)
+	}
+	if r.block() != before || r.slotHash(grub.SlotB) != held {
+		t.Errorf("a refused update gave the way back up: block %+v", r.block())
+	}
+}
