@@ -254,3 +254,50 @@ func TestDelegationCycle(t *testing.T) {
 	_, err := refreshed(t, options(t, r, fileURL(r))).Resolve(t.Context(), "stable", "amd64")
 	wantReason(t, err, client.ReasonNotFound)
 }
+
+// Two roles delegate to a third, each to keys of its own. That one role's keys have
+// signed it is not enough for what the other one gives it.
+func TestTwoDelegators(t *testing.T) {
+	for name, both := range map[string]bool{"signed for both": true, "signed for the first": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t, "repo")
+			d := &tuf.Delegations{Keys: make(map[string]*tuf.Key)}
+			var shared []key
+			for _, side := range []string{"a", "b"} {
+				r.keys[side] = []key{newKey(t, side)}
+				d.Roles = append(d.Roles, delegation(t, d, side, "team-"+side+"/*", r.keys[side][0]))
+				k := newKey(t, "shared-"+side)
+				below := &tuf.Delegations{Keys: make(map[string]*tuf.Key)}
+				below.Roles = append(below.Roles, delegation(t, below, "shared", "team-"+side+"/*", k))
+				r.delegate(side, nil, below)
+				if side == "a" || both {
+					shared = append(shared, k)
+				}
+			}
+			r.keys["shared"] = shared
+			file := &tuf.TargetFiles{Length: 1, Hashes: tuf.Hashes{"sha256": make([]byte, 32)}}
+			r.delegate("shared", map[string]*tuf.TargetFiles{"team-a/file": file, "team-b/file": file}, nil)
+			r.targets.Signed.Delegations = d
+			r.publish()
+			c := refreshed(t, options(t, r, fileURL(r)))
+			if _, err := c.Target(t.Context(), "team-a/file"); err != nil {
+				t.Fatal(err)
+			}
+			_, err := c.Target(t.Context(), "team-b/file")
+			if both {
+				must(t, err)
+				return
+			}
+			wantReason(t, err, client.ReasonBadSignature)
+		})
+	}
+}
+
+// delegation is to a role with one key, which is added to d.
+func delegation(t *testing.T, d *tuf.Delegations, role, paths string, k key) tuf.DelegatedRole {
+	t.Helper()
+	id, err := k.public.ID()
+	must(t, err)
+	d.Keys[id] = k.public
+	return tuf.DelegatedRole{Name: role, KeyIDs: []string{id}, Threshold: 1, Paths: []string{paths}}
+}

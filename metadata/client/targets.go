@@ -22,8 +22,8 @@ const (
 // loadTargets loads targets.json, or a delegated role, as the snapshot names it:
 // kept or from the server (section 5.6).
 func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMetadata, ref reference, role, parent string) error {
-	if t.Targets[role] != nil {
-		return nil
+	if md := t.Targets[role]; md != nil {
+		return c.delegated(t, md, role, parent)
 	}
 	file := role + ".json"
 	kept := file
@@ -65,6 +65,19 @@ func (c *Client) loadTargets(ctx context.Context, t *trustedmetadata.TrustedMeta
 		return err
 	}
 	c.pruneRoles(t)
+	return nil
+}
+
+// delegated checks that a role that was loaded by the word of one role is what
+// another one delegates to, too: each names its own keys.
+func (c *Client) delegated(t *trustedmetadata.TrustedMetadata, md *tuf.Metadata[tuf.TargetsType], role, parent string) error {
+	if parent == tuf.ROOT {
+		return nil // its only parent, which loaded it
+	}
+	err := guard(func() error { return t.Targets[parent].VerifyDelegate(role, md) })
+	if err != nil {
+		return rejected(role+".json", nil, nil, err)
+	}
 	return nil
 }
 
