@@ -116,7 +116,7 @@ func print(c *cli.Context, result any, text string) error {
 }
 
 // verb wraps the work of one command: no stray arguments, then the node, then
-// the work.
+// the work, with no more rights than it needs.
 func verb(work func(context.Context, *cli.Context, *session) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if err := noArguments(c); err != nil {
@@ -126,6 +126,7 @@ func verb(work func(context.Context, *cli.Context, *session) error) cli.ActionFu
 		if err != nil {
 			return err
 		}
+		s.confine()
 		return work(c.Context, c, s)
 	}
 }

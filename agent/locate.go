@@ -31,6 +31,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			s.confine()
 			return locate(c.Context, c, s)
 		},
 	}
