@@ -59,10 +59,10 @@ type workshop struct {
 	overlay string // for `go build` of the agent
 	grubcfg string // file to boot by; "": what tufboot makes
 
-	mu      sync.Mutex
-	servers map[int]*lab.Server // of kept repositories, by port
-	boots   sync.WaitGroup      // disks that are booted whole
-	places  chan struct{}       // one each for a machine that runs
+	mu       sync.Mutex
+	servers  map[int]*lab.Server // of kept repositories, by port
+	machines sync.WaitGroup      // those that run
+	places   chan struct{}       // one each for a machine that runs
 }
 
 func main() {
@@ -119,20 +119,17 @@ func (w *workshop) run(ctx context.Context, firmwares []machine.Firmware, docs s
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before close waits for machines
 	var tallies []*tally
-	for _, firmware := range firmwares {
-		recordings, err := w.recordAll(ctx, firmware)
+	for _, r := range w.recordAll(ctx, firmwares) {
+		if err := <-r.ready; err != nil {
+			return err
+		}
+		t, err := w.torture(ctx, r)
 		if err != nil {
 			return err
 		}
-		for _, r := range recordings {
-			t, err := w.torture(ctx, r)
-			if err != nil {
-				return err
-			}
-			tallies = append(tallies, t)
-		}
+		tallies = append(tallies, t)
 	}
-	w.boots.Wait()
+	w.machines.Wait()
 	return w.report(tallies, docs)
 }
 
@@ -161,7 +158,7 @@ func (w *workshop) open(ctx context.Context) (err error) {
 }
 
 func (w *workshop) close() {
-	w.boots.Wait()
+	w.machines.Wait()
 	w.lab.Close()
 	for _, s := range w.servers {
 		s.Close()
@@ -169,25 +166,32 @@ func (w *workshop) close() {
 	_ = os.RemoveAll(w.dir)
 }
 
-// recordAll records the stories of a firmware that are wanted, at once.
-func (w *workshop) recordAll(ctx context.Context, firmware machine.Firmware) ([]*recording, error) {
+// recordAll begins to record the stories that are wanted, as many at once as there are
+// places for machines, and returns them in their order. Each is ready in its time.
+func (w *workshop) recordAll(ctx context.Context, firmwares []machine.Firmware) []*recording {
 	var all []*recording
-	for _, healthy := range []bool{true, false} {
-		if r := newRecording(firmware, healthy); w.tells(r.name) {
-			all = append(all, r)
+	for _, firmware := range firmwares {
+		for _, healthy := range []bool{true, false} {
+			if r := newRecording(firmware, healthy); w.tells(r.name) {
+				all = append(all, r)
+			}
 		}
 	}
 	begin := time.Now()
-	errs := make([]error, len(all))
-	var machines sync.WaitGroup
-	for i, r := range all {
-		machines.Go(func() {
-			errs[i] = w.fetch(ctx, r)
-			fmt.Fprintf(os.Stderr, "%s, after %s\n", r, time.Since(begin).Round(time.Second))
-		})
-	}
-	machines.Wait()
-	return all, errors.Join(errs...)
+	w.machines.Go(func() {
+		for _, r := range all {
+			w.places <- struct{}{}
+			w.machines.Go(func() {
+				defer func() { <-w.places }()
+				err := w.fetch(ctx, r)
+				if err == nil {
+					fmt.Fprintf(os.Stderr, "%s, after %s\n", r, time.Since(begin).Round(time.Second))
+				}
+				r.ready <- err
+			})
+		}
+	})
+	return all
 }
 
 // tells reports whether a story is to be told.

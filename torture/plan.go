@@ -16,7 +16,7 @@ type plan struct {
 func (w *workshop) plan(r *recording) plan {
 	p := plan{draws: w.spread(r), updated: map[string]bool{}, booted: map[string]bool{}}
 	if w.only != "" {
-		p.updated[w.only], p.booted[w.only] = true, true
+		p.updated[w.only], p.booted[w.only] = w.updates > 0, w.wholes > 0
 		return p
 	}
 	var all, draws []string

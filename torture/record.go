@@ -25,6 +25,7 @@ const (
 type recording struct {
 	story
 	firmware machine.Firmware
+	ready    chan error    // says once that the rest is there, or why not
 	dir      string        // has all of it, see shelf
 	image    machine.Image // the disk as it was at the beginning
 	repo     string        // folder of the repository, in which the next release waits
@@ -42,7 +43,7 @@ func storyName(firmware machine.Firmware, healthy bool) string {
 func newRecording(firmware machine.Firmware, healthy bool) *recording {
 	return &recording{
 		story:    story{name: storyName(firmware, healthy), first: firstRelease, candidate: candidate, healthy: healthy},
-		firmware: firmware,
+		firmware: firmware, ready: make(chan error, 1),
 	}
 }
 

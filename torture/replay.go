@@ -14,7 +14,7 @@ import (
 )
 
 // torture replays a story and returns what came of it. Machines may still be running
-// then, which add to it: wait for w.boots.
+// then, which add to it: wait for w.machines.
 func (w *workshop) torture(ctx context.Context, r *recording) (*tally, error) {
 	begin := time.Now()
 	p := &replay{w: w, r: r, ctx: ctx, plan: w.plan(r), tally: &tally{recording: r}, seed: maphash.MakeSeed()}

@@ -11,7 +11,7 @@ import (
 
 // bootWhole boots a copy of the disk on a whole machine, which must come to rest and
 // then update itself. It waits until there is a place for the machine, and not for the
-// machine: workshop.boots does.
+// machine: workshop.machines does.
 func (k *worker) bootWhole(ctx context.Context, c cut) error {
 	select {
 	case k.w.places <- struct{}{}:
@@ -26,7 +26,7 @@ func (k *worker) bootWhole(ctx context.Context, c cut) error {
 	if err := copyAll(k.disk.file.Name(), path); err != nil {
 		return err
 	}
-	k.w.boots.Go(func() {
+	k.w.machines.Go(func() {
 		defer func() { <-k.w.places }()
 		defer os.RemoveAll(dir)
 		err := k.r.liveOn(k.ctx, dir, path, c)
