@@ -1,17 +1,17 @@
 package grub
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
+
+	"tufboot/internal/grubemu"
 )
 
 // The test disk: tiny, but a real GPT disk with a FAT ESP and two ext4 slots.
@@ -23,21 +23,6 @@ const (
 	partSectors = 1024
 	espUUID     = "b49b6ccc-85da-f044-9daf-9f1a56390e09"
 )
-
-// prologue stands before the real grub.cfg: grub-emu has no loader, so that
-// functions can take the commands' names. They fail where the commands would,
-// print what they are given, and end GRUB where a kernel would start.
-const prologue = `
-function linux {
-  if [ ! -f "$1" ]; then return 1; fi
-  for word in "$@"; do echo "@word $word"; done
-}
-function initrd {
-  if [ ! -f "$1" ]; then return 1; fi
-  echo "@boot $1"
-  reboot
-}
-`
 
 // tool runs a program that the tests need and that a machine may lack.
 func tool(t *testing.T, debianPackage, name string, args ...string) []byte {
@@ -176,19 +161,12 @@ func (p *parts) disk(esp, slotA, slotB []byte) []byte {
 	return image
 }
 
-// emulator runs GRUB on disks in one folder.
-type emulator struct {
-	dir  string
-	path string // grub-emu
-}
+// emulator runs GRUB on disks; dir is for its files.
+type emulator struct{ dir string }
 
 func newEmulator(t *testing.T) *emulator {
 	t.Helper()
-	path, err := lookPath("grub-emu")
-	if err != nil {
-		t.Fatal("grub-emu is needed: install the Debian package grub-emu")
-	}
-	return &emulator{dir: t.TempDir(), path: path}
+	return &emulator{dir: t.TempDir()}
 }
 
 // booted is what GRUB did.
@@ -202,81 +180,17 @@ type booted struct {
 // run starts GRUB from the first partition of disk from; disks are the images in
 // the order of their numbers. readOnly makes every write to a file fail.
 func (e *emulator) run(from int, readOnly bool, disks ...string) (booted, error) {
-	var devices strings.Builder
-	for i, disk := range disks {
-		fmt.Fprintf(&devices, "(hd%d) %s\n", i, disk)
-	}
-	deviceMap := filepath.Join(e.dir, "device.map")
-	if err := os.WriteFile(deviceMap, []byte(devices.String()), 0o600); err != nil {
-		return booted{}, err
-	}
-	limit := "unlimited"
-	if readOnly {
-		limit = "0" // write(2) fails with EFBIG at any offset
-	}
-	cmd := exec.Command("sh", "-c", `trap "" XFSZ; ulimit -f `+limit+`; exec "$@"`, "sh",
-		e.path, "-r", fmt.Sprintf("hd%d,gpt1", from), "-m", deviceMap, "-d", "/grub")
-	cmd.Env = []string{"TERM=dumb", "LC_ALL=C"}
-	pipe, err := cmd.StdoutPipe()
+	got, err := grubemu.Run(context.Background(), grubemu.Options{
+		Dir: e.dir, Root: fmt.Sprintf("hd%d,gpt1", from), Folder: "/grub", Disks: disks, ReadOnly: readOnly,
+	})
+	b := booted{words: got.Words, output: got.Output, resort: strings.Contains(got.Output, "no slot can be booted")}
 	if err != nil {
-		return booted{}, err
+		return b, err
 	}
-	if err := cmd.Start(); err != nil {
-		return booted{}, err
-	}
-	output, waits := watch(pipe)
-	if waits {
-		_ = cmd.Process.Kill()
-	}
-	err = cmd.Wait()
-	if waits {
-		return booted{output: output}, fmt.Errorf("GRUB waits for a person:\n%s", output)
-	}
-	if err != nil {
-		return booted{output: output}, fmt.Errorf("grub-emu: %w\n%s", err, output)
-	}
-	return parseOutput(output)
-}
-
-// watch reads GRUB's output up to its end, or until GRUB shows a prompt or a menu.
-func watch(r io.Reader) (output string, waits bool) {
-	var all strings.Builder
-	in := bufio.NewReader(r)
-	for {
-		c, err := in.ReadByte()
-		if err != nil {
-			return all.String(), false
-		}
-		all.WriteByte(c)
-		if c == '>' && strings.HasSuffix(all.String(), "grub>") || c == 'n' && strings.HasSuffix(all.String(), "GNU GRUB  version") {
-			return all.String(), true
-		}
-	}
-}
-
-var controls = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]|\r`)
-
-func parseOutput(output string) (booted, error) {
-	b := booted{output: controls.ReplaceAllString(output, "")}
-	b.resort = strings.Contains(b.output, "no slot can be booted")
-	var initramfs string
-	for line := range strings.Lines(b.output) {
-		line = strings.TrimSpace(line)
-		if word, ok := strings.CutPrefix(line, "@word "); ok {
-			if strings.HasSuffix(word, "/"+KernelFile) {
-				b.words = nil
-			}
-			b.words = append(b.words, word)
-		}
-		if file, ok := strings.CutPrefix(line, "@boot "); ok {
-			initramfs = file
-		}
-	}
-	if (initramfs == "") != b.resort {
+	if (got.Words == nil) != b.resort {
 		return b, fmt.Errorf("GRUB neither booted nor came to the last resort:\n%s", b.output)
 	}
 	if b.resort {
-		b.words = nil
 		return b, nil
 	}
 	kernel, err := ParseKernelCmdline(strings.Join(b.words[1:], " "))
@@ -287,8 +201,8 @@ func parseOutput(output string) (booted, error) {
 		return b, fmt.Errorf("tufboot.esp=%s, not %s:\n%s", kernel.ESP, espUUID, b.output)
 	}
 	part := map[Slot]string{SlotA: ",gpt2)/", SlotB: ",gpt3)/"}[kernel.Slot]
-	if !strings.HasSuffix(b.words[0], part+KernelFile) || !strings.HasSuffix(initramfs, part+InitramfsFile) {
-		return b, fmt.Errorf("slot %s has kernel %s and initramfs %s", kernel.Slot, b.words[0], initramfs)
+	if !strings.HasSuffix(b.words[0], part+KernelFile) || !strings.HasSuffix(got.Initramfs, part+InitramfsFile) {
+		return b, fmt.Errorf("slot %s has kernel %s and initramfs %s", kernel.Slot, b.words[0], got.Initramfs)
 	}
 	b.outcome = Outcome{Slot: kernel.Slot, BootID: kernel.BootID, Try: kernel.Try, CorruptA: kernel.CorruptA, CorruptB: kernel.CorruptB}
 	return b, nil
@@ -310,12 +224,12 @@ func readFile(t *testing.T, path string) []byte {
 	return data
 }
 
-// testConfig returns the real grub.cfg without waiting, behind the prologue.
+// testConfig returns the real grub.cfg without waiting, behind the loader.
 func testConfig(t *testing.T) []byte {
 	t.Helper()
 	cfg, err := Config(ConfigOptions{Timeout: -1, RebootAfter: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append([]byte(prologue), cfg...)
+	return append([]byte(grubemu.Loader), cfg...)
 }

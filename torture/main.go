@@ -42,7 +42,7 @@ type share struct {
 }
 
 // The whole of it, and the part that fits into `make test`.
-func fullShare() share  { return share{draws: 6000, updates: 200, wholes: 12} }
+func fullShare() share  { return share{draws: 12_000, updates: 200, wholes: 12} }
 func shortShare() share { return share{draws: 400, updates: 8, wholes: 1} }
 
 // workshop is one run.
