@@ -142,7 +142,7 @@ func TestExitCodesInTheFailurePolicy(t *testing.T) {
 			ContainerName: &job.Template.Spec.Containers[0].Name, Operator: batchv1.PodFailurePolicyOnExitCodesOpIn, Values: []int32{2, 3, 4},
 		}},
 		{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{
-			{Type: corev1.DisruptionTarget},
+			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue},
 		}},
 	}}
 	if !reflect.DeepEqual(job.PodFailurePolicy, want) {
