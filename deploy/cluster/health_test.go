@@ -170,10 +170,15 @@ func (n *node) testCordoned(t *testing.T) {
 	n.kubectl(t, "cordon", cluster.NodeName)
 	defer n.kubectl(t, "uncordon", cluster.NodeName)
 	n.kubectl(t, "taint", "node", cluster.NodeName, "maintenance=yes:NoExecute")
-	defer n.kubectl(t, "taint", "node", cluster.NodeName, "maintenance-")
 	if v := healthcheck(t, nil, "--report-only"); v.code != 0 {
 		t.Errorf("%+v", v)
 	}
+	// Nor does it keep the pods away.
+	n.kubectl(t, "taint", "node", cluster.NodeName, "maintenance-")
+	n.healthJob(t, "cordoned")
+	has(t, n.complete(t, "cordoned"), `"healthy": true`)
+	n.start(t, "update-cordoned")
+	has(t, n.complete(t, "update-cordoned"), `"refused": "trial-pending"`)
 }
 
 // testCredentials: the gate says whose credentials it used, and without any it

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -57,11 +58,42 @@ func (n *node) testRefusedManifests(t *testing.T) {
 }
 
 // testApply: what a user does makes a CronJob, and a Job that finds the node
-// healthy by its service account and containerd's socket.
+// healthy by its service account and containerd's socket. It can be done again.
 func (n *node) testApply(t *testing.T) {
 	n.repository = newRepository(t)
 	attachDisk(t)
 	booted(t, "A", "0000000000000000", 0)
-	n.kubectl(t, "apply", "-k", overlay(t))
+	dir := overlay(t)
+	n.kubectl(t, "apply", "-k", dir)
 	has(t, n.complete(t, "tufboot-healthcheck"), `"healthy": true`, `"containerd"`, `"api-server"`, `"node-ready"`)
+	for line := range strings.Lines(n.kubectl(t, "apply", "-k", dir)) {
+		if !strings.HasSuffix(line, " unchanged\n") {
+			t.Errorf("applied again: %s", line)
+		}
+	}
+}
+
+// testPodSecurity: the namespace names the level that the update needs; at the next
+// one its pods are refused.
+func (n *node) testPodSecurity(t *testing.T) {
+	var job struct {
+		Spec struct{ Template map[string]any }
+	}
+	text := n.kubectl(t, "-n", namespace, "create", "job", "--from=cronjob/tufboot-update", "any", "--dry-run=client", "-o", "json")
+	must(t, json.Unmarshal([]byte(text), &job))
+	pod := job.Spec.Template
+	pod["apiVersion"], pod["kind"], pod["metadata"] = "v1", "Pod", map[string]string{"name": "any"}
+	manifest, err := json.Marshal(pod)
+	must(t, err)
+	create := func() error {
+		_, err := n.KubectlWith(string(manifest), "-n", namespace, "create", "--dry-run=server", "--warnings-as-errors", "-f", "-")
+		return err
+	}
+	must(t, create())
+	n.kubectl(t, "label", "namespace", namespace, "--overwrite", "pod-security.kubernetes.io/enforce=baseline")
+	if err := create(); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "baseline:latest"`) {
+		t.Errorf("at the level baseline: %v", err)
+	}
+	n.kubectl(t, "apply", "-k", path("overlay"))
+	must(t, create())
 }

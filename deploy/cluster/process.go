@@ -48,7 +48,7 @@ func (p *Process) Start() error {
 }
 
 // patience is how long a process may take to end after SIGTERM.
-const patience = 20 * time.Second
+const patience = 5 * time.Second
 
 // Stop ends the program by its process id, and returns when it is gone.
 func (p *Process) Stop() error {

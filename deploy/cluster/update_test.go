@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,22 @@ func (n *node) testServerDown(t *testing.T) {
 			t.Errorf("exit code %d", end.ExitCode)
 		}
 		has(t, end.Message, `"reason": "server-unreachable"`, `"hint": `, address)
+	}
+}
+
+// testMissingFolder: a node that was not prepared. The pod does not start, and its
+// events say what is missing.
+func (n *node) testMissingFolder(t *testing.T) {
+	n.startWith(t, "missing", "path: /var/lib/tufboot", "path: /var/lib/missing")
+	defer n.kubectl(t, "-n", namespace, "delete", "job", "missing")
+	if err := n.Await(time.Minute, "an event", func() error {
+		events, err := n.Kubectl("-n", namespace, "get", "events", "-o", "jsonpath={.items[*].message}")
+		if err == nil && !strings.Contains(events, `hostPath type check failed: /var/lib/missing is not a directory`) {
+			err = fmt.Errorf("events: %s", events)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
 	}
 }
 
