@@ -23,7 +23,7 @@ func Sums(files ...FileSum) ([]byte, error) {
 		if err != nil || len(sum) != 32 {
 			return nil, fmt.Errorf("%s: %q is no SHA-256", f.Name, f.SHA256)
 		}
-		if f.Name == "" || strings.ContainsAny(f.Name, "/\\\n\r") {
+		if f.Name == "" || strings.ContainsAny(f.Name, "/\\\n\r\x00") {
 			return nil, fmt.Errorf("%s: %q cannot name a file", SumsFile, f.Name)
 		}
 		fmt.Fprintf(&out, "%x  %s\n", sum, f.Name)

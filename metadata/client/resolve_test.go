@@ -133,7 +133,7 @@ func TestResolveRefusals(t *testing.T) {
 }
 
 // delegated is a repository whose releases are in a delegated role.
-func delegated(t *testing.T, change func(*tuf.Delegations)) *repo {
+func delegated(t testing.TB, change func(*tuf.Delegations)) *repo {
 	t.Helper()
 	r := newRepo(t, "repo")
 	r.keys["releases"] = []key{newKey(t, "delegated")}
