@@ -87,17 +87,19 @@ esac >>/mnt/log
 // about: the unit refuses to be stopped alone.
 const waits = `trap 'echo "gate ends"; exit 1' TERM
 	systemctl stop tufboot-give-back.service || echo 'give-back stays'
-	systemctl --no-block reboot
+	systemctl --no-block SHUTDOWN
 	sleep infinity & wait`
 
 // TestTrialUnderSystemd boots the real systemd with the units of a trial boot, in a
 // container, and lets it reboot.
 func TestTrialUnderSystemd(t *testing.T) {
+	inOrder := []string{"give-back stays", "gate ends", "given back", "the state can be written"}
 	for name, tt := range map[string]struct {
 		gate string
 		want []string
 	}{
-		"clean reboot":  {waits, []string{"give-back stays", "gate ends", "given back", "the state can be written"}},
+		"clean reboot":  {strings.Replace(waits, "SHUTDOWN", "reboot", 1), inOrder},
+		"switched off":  {strings.Replace(waits, "SHUTDOWN", "poweroff", 1), inOrder},
 		"gate fails":    {"exit 5", []string{"failed: counted", "the state can be written"}},
 		"gate is ended": {"kill -KILL $$", []string{"failed: counted", "the state can be written"}},
 	} {
@@ -111,7 +113,7 @@ func TestTrialUnderSystemd(t *testing.T) {
 			write(t, filepath.Join(dir, "console"), "", 0o644)
 			write(t, filepath.Join(dir, "agent"), strings.Replace(fakeAgent, "GATE", tt.gate, 1), 0o755)
 			trialUnits(t, filepath.Join(dir, "units"))
-			if out, err := contained(dir, enter); !rebooted(err) {
+			if out, err := contained(dir, enter); !shutDown(err) {
 				t.Errorf("%v\n%s%s", err, out, read(t, filepath.Join(dir, "console")))
 			}
 			if out, err := contained(dir, leave); err != nil {
@@ -137,11 +139,15 @@ func contained(dir, script string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// rebooted reports whether a first process ended in a reboot of its namespace
-// (reboot(2), "Behavior inside PID namespaces").
-func rebooted(err error) bool {
+// shutDown reports whether a first process has rebooted its namespace or switched it
+// off (reboot(2), "Behavior inside PID namespaces").
+func shutDown(err error) bool {
 	var exit *exec.ExitError
-	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGHUP
+	if !errors.As(err, &exit) {
+		return false
+	}
+	signal := exit.Sys().(syscall.WaitStatus).Signal()
+	return signal == syscall.SIGHUP || signal == syscall.SIGINT
 }
 
 // trialUnits puts the units of a trial boot into dir, enabled, and those of systemd that
@@ -150,16 +156,17 @@ func trialUnits(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range []string{"healthcheck.service", "give-back.service", "trial-failed.service", "trial-deadline.timer", "watchdog.service"} {
 		name = "tufboot-" + name
-		text := read(t, filepath.Join(unitDir, name))
-		write(t, filepath.Join(dir, name), text, 0o644)
+		write(t, filepath.Join(dir, name), read(t, filepath.Join(unitDir, name)), 0o644)
 	}
 	for _, name := range []string{
 		"basic", "sysinit", "multi-user", "shutdown", "reboot", "final", "umount", "sockets", "timers", "paths", "slices",
-		"local-fs", "local-fs-pre", "rescue", "emergency", "swap",
+		"local-fs", "local-fs-pre", "rescue", "emergency", "swap", "poweroff",
 	} {
 		write(t, filepath.Join(dir, name+".target"), read(t, "/lib/systemd/system/"+name+".target"), 0o644)
 	}
-	write(t, filepath.Join(dir, "systemd-reboot.service"), read(t, "/lib/systemd/system/systemd-reboot.service"), 0o644)
+	for _, name := range []string{"systemd-reboot.service", "systemd-poweroff.service"} {
+		write(t, filepath.Join(dir, name), read(t, "/lib/systemd/system/"+name), 0o644)
+	}
 	write(t, filepath.Join(dir, "default.target"), `[Unit]
 Requires=multi-user.target
 After=multi-user.target
