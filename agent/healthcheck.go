@@ -69,19 +69,17 @@ func healthcheck(ctx context.Context, c *cli.Context, s *session) error {
 		return s.giveBack(ctx)
 	}
 	report, err := s.gate(ctx)
-	if report.Verdict != "" {
-		if perr := print(c, report, healthText(report)); perr != nil {
-			return errors.Join(err, perr)
-		}
-	}
-	if report.Verdict == update.VerdictCommitted {
+	failed := s.trialFailed(report, err) && (ctx.Err() == nil || report.Verdict == update.VerdictFailed)
+	switch { // before a word is printed: a broken pipe must not keep the reboot away
+	case failed:
+		s.tell(update.TrialFailed, err.Error())
+	case report.Verdict == update.VerdictCommitted:
 		s.tell(update.TrialDecided, "committed")
 	}
-	if !s.trialFailed(report, err) || ctx.Err() != nil && report.Verdict == "" {
-		return err
+	if report.Verdict != "" {
+		err = errors.Join(err, print(c, report, healthText(report)))
 	}
-	s.tell(update.TrialFailed, err.Error())
-	if !c.Bool("reboot-on-failure") || ctx.Err() != nil {
+	if !failed || !c.Bool("reboot-on-failure") || ctx.Err() != nil {
 		return err
 	}
 	s.log.Error("the trial failed; rebooting, so that GRUB tries it again or rolls back", "error", err)
