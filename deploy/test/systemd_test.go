@@ -274,3 +274,31 @@ func TestTimerRunsEverySixHours(t *testing.T) {
 		t.Errorf("a fleet is spread over %v", d)
 	}
 }
+
+// What the update's unit takes away is not more than the agent needs: disks, its
+// capability, its system calls. The scores are systemd's own (10 is the worst).
+func TestUnitsAreConfined(t *testing.T) {
+	u := readUnit(t, "tufboot-update.service")
+	for key, want := range map[string]string{
+		"Service.CapabilityBoundingSet": "CAP_SYS_ADMIN",
+		"Service.DevicePolicy":          "closed",
+		"Service.DeviceAllow":           "block-* rw",
+		"Service.ProtectSystem":         "full",
+		"Service.ReadWritePaths":        "-/boot -/efi", // the ESP is often mounted there
+		"Service.SystemCallFilter":      "@system-service fsopen fsconfig fsmount seccomp",
+	} {
+		if !slices.Equal(u[key], []string{want}) {
+			t.Errorf("%s is %q, want %q", key, u[key], want)
+		}
+	}
+	if u["Service.ProcSubset"] != nil || u["Service.PrivateDevices"] != nil || u["Service.PrivateUsers"] != nil || u["Service.PrivateNetwork"] != nil {
+		t.Errorf("the agent needs /proc/cmdline, disks, real root and the network: %v", u)
+	}
+	tool := needTool(t, "systemd-analyze", "systemd")
+	for name, most := range map[string]string{"tufboot-update.service": "30", "tufboot-healthcheck.service": "93"} {
+		out, err := exec.Command(tool, "security", "--offline=true", "--threshold="+most, filepath.Join(unitDir, name)).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
