@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +122,8 @@ func (l *lab) startContainerd() {
 	}
 }
 
-// grant is what a container of the lab may do.
+// grant is what a container of the lab may do, besides using the memory that the
+// CronJob allows.
 type grant struct {
 	privileged bool
 	caps       []corev1.Capability
@@ -134,7 +136,8 @@ type grant struct {
 func (l *lab) update(name string, pod corev1.PodSpec, g grant) (int, string) {
 	l.t.Helper()
 	here := map[string]string{"/etc/tufboot": l.path("etc"), "/var/lib/tufboot": l.path("state"), "/run/tufboot": l.path("run")}
-	args := []string{"-a", l.socket, "run", "--rm", "--rootfs", "--read-only", "--env", "TUFBOOT_BOOTED_SLOT=A", "--env", "TUFBOOT_DISK=" + l.disk}
+	memory := strconv.FormatInt(pod.Containers[0].Resources.Limits.Memory().Value(), 10)
+	args := []string{"-a", l.socket, "run", "--rm", "--rootfs", "--read-only", "--memory-limit", memory, "--env", "TUFBOOT_BOOTED_SLOT=A", "--env", "TUFBOOT_DISK=" + l.disk}
 	mount := func(from, to, how string) {
 		args = append(args, "--mount", "type=bind,src="+from+",dst="+to+",options=rbind:"+how)
 	}
