@@ -129,7 +129,8 @@ func (n *node) run(ctx context.Context, b boot, unwell bool, verbs ...string) (a
 	}
 	args := append([]string{n.dir, n.loop + "p4", n.agent}, verbs...)
 	cmd := exec.CommandContext(ctx, filepath.Join(n.dir, "run"), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // the agent too
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		return nil, "", ctx.Err()
