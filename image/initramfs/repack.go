@@ -4,14 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-
-	"tufboot/internal/atomicfile"
 )
 
 // Options say how to pack. The zero value packs with zstd as recommended.
@@ -42,8 +38,9 @@ type Result struct {
 // Repack reads the initramfs at the path input, packs its entries anew and
 // writes the result to the path output, which may be the same. The result is
 // read again and each entry compared before the file gets its name; whatever goes
-// wrong before leaves what was there. It needs room for the unpacked contents
-// beside the output. Errors about the input wrap ErrFormat.
+// wrong before leaves what was there. Output keeps the permissions that it has; a new
+// one gets those of input. It needs room for the unpacked contents beside the output.
+// Errors about the input wrap ErrFormat.
 func Repack(ctx context.Context, input, output string, opts Options) (*Result, error) {
 	if err := opts.Check(); err != nil {
 		return nil, err
@@ -60,8 +57,12 @@ func Repack(ctx context.Context, input, output string, opts Options) (*Result, e
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no file, and it has to be read twice: copy it into one", input)
 	}
-	if to, err := os.Stat(output); err == nil && !to.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file that could be replaced", output)
+	perm := info.Mode().Perm()
+	if to, err := os.Stat(output); err == nil {
+		if !to.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is no file that could be replaced", output)
+		}
+		perm = to.Mode().Perm()
 	}
 	spool, err := unnamed(filepath.Dir(output))
 	if err != nil {
@@ -78,11 +79,7 @@ func Repack(ctx context.Context, input, output string, opts Options) (*Result, e
 	renumber(entries.entries)
 	p := packer{opts: opts, in: in, contents: entries, unpacked: spool}
 	var result *Result
-	err = atomicfile.WriteFrom(output, 0o644, func(w io.Writer) error {
-		file, ok := w.(*os.File)
-		if !ok {
-			return errors.New("what was written cannot be read again")
-		}
+	err = replace(output, perm, func(file *os.File) error {
 		if result, err = p.pack(ctx, file); err != nil {
 			return err
 		}
@@ -128,20 +125,6 @@ func (o *Options) step(name string, total int64) func(done int64) {
 		return nil
 	}
 	return func(done int64) { o.Progress(name, done, total) }
-}
-
-// unnamed returns a new file without a name, which goes when it is closed and
-// with the process.
-func unnamed(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, atomicfile.TempPrefix)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // digest is the SHA-256 of all entries, in order: of each its header, as
