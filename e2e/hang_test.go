@@ -79,8 +79,9 @@ func TestHangs(t *testing.T) {
 			n.hangs(mark, try+1, way)
 		}
 		n.comesUp("B", "v2", 0)
-		if got := strings.Count(n.m.Serial.Since(mark), "node: hangs: "); got != 3 {
-			n.Errorf("it hung %d times", got)
+		log := n.m.Serial.Since(mark)
+		if hung, panics := strings.Count(log, "node: hangs: "), strings.Count(log, "end Kernel panic"); hung != 3 || panics != 1 || strings.Contains(log, "Rebooting in") {
+			n.Errorf("it hung %d times, and panicked %d times, which was to stay so\n%s", hung, panics, n.m.Serial.Tail(60))
 		}
 		n.isGivenUp()
 	})
