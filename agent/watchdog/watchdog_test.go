@@ -118,8 +118,9 @@ func TestUndecidedTrialIsLeftToTheDevice(t *testing.T) {
 func TestLateDevice(t *testing.T) {
 	inTime(t, func(r *rig) {
 		os.Remove(r.opts.Device)
-		if err := r.run(time.Hour); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("a device that never appears: %v", err)
+		begin := time.Now()
+		if err := r.run(time.Hour); !errors.Is(err, fs.ErrNotExist) || time.Since(begin) > r.opts.Limit+pause {
+			t.Errorf("a device that never appears: %v after %v", err, time.Since(begin))
 		}
 		time.AfterFunc(10*time.Second+pause/2, func() { r.touch(r.opts.Device) })
 		if err := r.run(time.Minute - pause/2); err != nil {
