@@ -154,6 +154,13 @@ func ReadSlotFile(p Partition, name string, limit int64) (_ []byte, err error) {
 	return content, nil
 }
 
+// Unfinished reports whether slot p has the mark of a run that was cut off before it
+// had cleared up: its files may all be there, with the old ones beside them.
+func Unfinished(p Partition) bool {
+	_, err := ReadSlotFile(p, claimFile, 1<<10)
+	return err == nil
+}
+
 // mountToLook mounts a device for reading. Where it is mounted for writing
 // elsewhere, that file system is shared: the kernel refuses to have it both
 // ways (EBUSY), but a read-only view of it is possible.

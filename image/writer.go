@@ -84,9 +84,10 @@ func (w *Writer) claimed(id string) bool {
 	return err == nil && string(have) == id
 }
 
-// Keep removes everything but the named files and their unverified parts. It waits for
-// nothing: ext4's journal keeps the order of names, so whatever is durable after this
-// (a claim, a file's final name) is not durable before it.
+// Keep removes everything but the named files and their unverified parts; the claim
+// goes last, since it says that the slot is Unfinished. It waits for nothing: ext4's
+// journal keeps the order of names, so whatever is durable after this (a claim, a file's
+// final name) is not durable before it.
 func (w *Writer) Keep(names ...string) error {
 	entries, err := fs.ReadDir(w.root.FS(), ".")
 	if err != nil {
@@ -94,7 +95,7 @@ func (w *Writer) Keep(names ...string) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		keep := name == lostFound || slices.ContainsFunc(names, func(n string) bool {
+		keep := name == lostFound || name == claimFile || slices.ContainsFunc(names, func(n string) bool {
 			return name == n || name == n+Unverified
 		})
 		if keep {
@@ -103,6 +104,9 @@ func (w *Writer) Keep(names ...string) error {
 		if err := w.root.RemoveAll(name); err != nil {
 			return fmt.Errorf("remove an old file: %w", err)
 		}
+	}
+	if err := w.root.RemoveAll(claimFile); err != nil {
+		return fmt.Errorf("remove the claim: %w", err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tufboot/internal/atomicfile"
 	"tufboot/internal/pause"
 )
 
@@ -31,7 +32,13 @@ func Acquire(ctx context.Context, dir string, wait bool) (*Lock, error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return &Lock{file: f}, nil
+			l := &Lock{file: f}
+			// Whoever was killed while it wrote left the file that it wrote.
+			if err := atomicfile.RemoveTemp(dir); err != nil {
+				l.Release()
+				return nil, fmt.Errorf("clear the state folder: %w", err)
+			}
+			return l, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			f.Close()

@@ -43,7 +43,7 @@ func (n *Node) prepare(ctx context.Context, f Facts, p *Plan) (prepared, error) 
 	default:
 		return to, err
 	}
-	if n.slotRelease(p.Slot).ID == p.Release && readBack(ctx, to.part, files, nil) == nil {
+	if n.slotRelease(p.Slot).ID == p.Release && !image.Unfinished(to.part) && readBack(ctx, to.part, files, nil) == nil {
 		p.Held = true
 		return to, nil
 	}
