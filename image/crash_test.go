@@ -267,6 +267,9 @@ func TestPowerCutWhileWriting(t *testing.T) {
 		if _, err := image.ReadSlotFile(cut, "initramfs", 100); err == nil {
 			t.Error("a file is there that was never committed")
 		}
+		if _, err := readBack(cut, "initramfs"); err == nil {
+			t.Error("a file is read back that was never committed")
+		}
 	}
 	if out := run(t, "e2fsprogs", "", "dumpe2fs", "-h", cut.Device); !strings.Contains(out, "needs_recovery") {
 		t.Fatal("the copy needs no recovery: this test proves nothing, or reading has recovered it")

@@ -3,6 +3,7 @@ package image_test
 import (
 	"bytes"
 	"io"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
@@ -137,5 +138,43 @@ func TestLastWritesFail(t *testing.T) {
 	})
 	if err == nil {
 		t.Error("a file could not be written, and nobody was told")
+	}
+}
+
+// What is read behind the writes is what the device has now, and not what the kernel has
+// kept of it from before.
+func TestStreamReadsPastTheCache(t *testing.T) {
+	p, _ := newSlot(t)
+	content := noise(9, 2<<20)
+	readings, err := stream(p, "vmlinuz", content, func(*image.Stream) {
+		if _, err := os.ReadFile(p.Device); err != nil { // now the kernel has all of it
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, ok := readings["vmlinuz"]; !ok || r.SHA256 != sum(content) {
+		t.Errorf("read back something else (%t)", ok)
+	}
+}
+
+// A file system that turns out to be damaged when everything is written is not built
+// upon, and the error says that it has to be made anew.
+func TestDamageFoundWhileWriting(t *testing.T) {
+	p, _ := newSlot(t)
+	err := image.WriteSlot(p, func(w *image.Writer) error {
+		if err := w.WriteFile("vmlinuz", noise(10, 5000)); err != nil {
+			return err
+		}
+		trigger := filepath.Join("/sys/fs/ext4", filepath.Base(p.Device), "trigger_fs_error")
+		return os.WriteFile(trigger, []byte("a test\n"), 0o200)
+	})
+	if !image.Damaged(err) {
+		t.Errorf("got %v", err)
+	}
+	err = image.WriteSlot(p, func(*image.Writer) error { t.Error("it was built upon"); return nil })
+	if !image.Damaged(err) {
+		t.Errorf("again: %v", err)
 	}
 }

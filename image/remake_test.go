@@ -2,6 +2,8 @@ package image_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"testing"
 
@@ -43,6 +45,29 @@ func TestRemake(t *testing.T) {
 	}
 }
 
+// overlap has a partition begin 8 sectors earlier, by the table.
+func (d *testDisk) overlap(number int) {
+	d.t.Helper()
+	f, err := os.OpenFile(d.file, os.O_RDWR, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	table := make([]byte, 512+128*128) // header and entries
+	if _, err := f.ReadAt(table, 512); err != nil {
+		d.t.Fatal(err)
+	}
+	le, header, entries := binary.LittleEndian, table[:92], table[512:]
+	first := entries[(number-1)*128+32:]
+	le.PutUint64(first, le.Uint64(first)-8)
+	le.PutUint32(header[88:], crc32.ChecksumIEEE(entries))
+	le.PutUint32(header[16:], 0)
+	le.PutUint32(header[16:], crc32.ChecksumIEEE(header))
+	if _, err := f.WriteAt(table, 512); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 // TestRemakeRefuses has something in the way each time that must not be lost, or a
 // disk that is not what it was when it was looked at. Nothing is written.
 func TestRemakeRefuses(t *testing.T) {
@@ -59,6 +84,10 @@ func TestRemakeRefuses(t *testing.T) {
 		"another partition of that name": {image.ReasonDuplicateLabel, func(t *testing.T, d *testDisk, _ *image.Disk, _ *image.Partition) {
 			run(t, "fdisk", "", "sfdisk", "--no-reread", "--no-tell-kernel", "--part-label", d.file, "4", "SYSTEM-B")
 		}},
+		"deleted since": {image.ReasonPartitionMissing, func(t *testing.T, d *testDisk, _ *image.Disk, _ *image.Partition) {
+			run(t, "fdisk", "", "sfdisk", "--no-reread", "--no-tell-kernel", "--delete", d.file, "3")
+		}},
+		"another one overlaps": {image.ReasonPartitionMissing, func(t *testing.T, d *testDisk, _ *image.Disk, _ *image.Partition) { d.overlap(4) }},
 		"another device": {image.ReasonPartitionMissing, func(_ *testing.T, _ *testDisk, disk *image.Disk, p *image.Partition) {
 			p.Device = disk.Data.Device
 			disk.SystemB = *p

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	tuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"tufboot/metadata"
+	"tufboot/metadata/chunks"
 	"tufboot/metadata/client"
 )
 
@@ -42,4 +44,15 @@ func TestSmallFilesAreVerified(t *testing.T) {
 	must(t, os.WriteFile(path, changed, 0o600))
 	_, err := refreshed(t, options(t, r, fileURL(r))).Resolve(t.Context(), "stable", "amd64")
 	wantReason(t, err, client.ReasonBadHash)
+}
+
+// A chunk map that is longer than one can be is not even asked for.
+func TestLongChunkMapIsNotFetched(t *testing.T) {
+	r := newRepo(t, "repo")
+	of := metadata.Artifact{Target: "kernel", Length: 1 << 20}
+	m := metadata.Artifact{Target: "kernel.chunks", Length: metadata.MaxChunkMap(of.Length) + 1}
+	_, usage, err := refreshed(t, options(t, r, fileURL(r))).ChunkMap(t.Context(), m, of)
+	if !errors.Is(err, chunks.ErrFormat) || usage.Requests > 0 {
+		t.Errorf("%d requests, %v", usage.Requests, err)
+	}
 }

@@ -49,9 +49,10 @@ func TestPublishAgain(t *testing.T) {
 		t.Errorf("the same again: %+v after %+v", again, first)
 	}
 	for name, change := range map[string]func(*PublishOptions){
-		"kernel":  func(o *PublishOptions) { o.Kernel = release(t, keys, "1", "other").Kernel },
-		"cmdline": func(o *PublishOptions) { o.Cmdline = "quiet" },
-		"notes":   func(o *PublishOptions) { o.Notes = "new" },
+		"kernel":    func(o *PublishOptions) { o.Kernel = release(t, keys, "1", "other").Kernel },
+		"initramfs": func(o *PublishOptions) { o.Initramfs = release(t, keys, "1", "other").Initramfs },
+		"cmdline":   func(o *PublishOptions) { o.Cmdline = "quiet" },
+		"notes":     func(o *PublishOptions) { o.Notes = "new" },
 	} {
 		other := opts
 		change(&other)
