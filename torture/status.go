@@ -84,7 +84,7 @@ func (t truth) lies(s status) []string {
 		}
 	}
 	if want := t.situations(s); !slices.Contains(want, s.Situation) {
-		lie("the situation is %s, not one of %v; trial %+v, failed %+v", s.Situation, want, s.Trial, s.Failed)
+		lie("the situation is %s, and what it remembers allows %v; trial %+v, failed %+v", s.Situation, want, s.Trial, s.Failed)
 	}
 	if len(s.Alarms) > 0 {
 		lie("alarms: %q", s.Alarms)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +52,9 @@ func (w *workshop) report(tallies []*tally, docs string) error {
 	table, broken, tried := head, 0, 0
 	for _, t := range tallies {
 		table, broken, tried = table+t.row(), broken+len(t.violations), tried+t.writes+t.draws
+		slices.SortFunc(t.violations, func(a, b violation) int {
+			return cmp.Or(cmp.Compare(a.cut.requests, b.cut.requests), cmp.Compare(a.cut.draw, b.cut.draw), cmp.Compare(a.invariant, b.invariant))
+		})
 		for _, v := range t.violations[:min(len(t.violations), most)] {
 			fmt.Printf("%s: %s: %s (seed %d)\n", v.cut, v.invariant, strings.TrimSpace(v.detail), w.seed)
 		}
