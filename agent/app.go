@@ -25,6 +25,9 @@ the way, the machine boots a release that was verified.
 Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 refused (see the
 reason code), 4 verification failed, 5 unhealthy.
 
+It is configured by /etc/tufboot/agent.yaml; docs/configuration.md has every key,
+with its flag and environment variable.
+
 Examples:
 
    agent status                     what runs, what boots next, what failed
