@@ -88,6 +88,9 @@ func newDiskFrom(t *testing.T, file string) *testDisk {
 		run(t, "util-linux", "", "partx", "-d", d.device)
 		run(t, "mount", "", "losetup", "-d", d.device)
 	})
+	// Whoever looked at all disks while the last user of this one removed its partitions
+	// kept them from going.
+	_ = exec.Command("partx", "-d", d.device).Run()
 	run(t, "util-linux", "", "partx", "-a", d.device)
 	return d
 }

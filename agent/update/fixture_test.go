@@ -201,6 +201,9 @@ func (r *rig) makeDisk(rel *metadata.Release, faulty bool) {
 		_ = exec.Command("partx", "-d", r.loop).Run()
 		_ = exec.Command("losetup", "-d", r.loop).Run()
 	})
+	// Whoever looked at all disks while the last user of this one removed its partitions
+	// kept them from going.
+	_ = exec.Command("partx", "-d", r.loop).Run()
 	r.run("partx", "-a", r.loop)
 }
 
