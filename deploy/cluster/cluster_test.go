@@ -26,7 +26,7 @@ func TestCluster(t *testing.T) {
 	}{
 		{"manifests", n.testManifests},
 		{"refused manifests", n.testRefusedManifests},
-		{"apply", n.testApply},
+		{"guide", n.testGuide},
 		{"pod security", n.testPodSecurity},
 		{"permissions", n.testPermissions},
 		{"missing folder", n.testMissingFolder},

@@ -114,8 +114,7 @@ func (n *node) testGate(t *testing.T) {
 	// either, until docs/kubernetes.md is followed.
 	v := healthcheck(t, nil, "--report-only")
 	has(t, v.failure("api-server"), "the user of kubeconfig "+cluster.KubeletKubeconfig+" lacks the permission")
-	n.kubectl(t, "create", "clusterrole", "tufboot-readyz", "--verb=get", "--non-resource-url=/readyz")
-	n.kubectl(t, "create", "clusterrolebinding", "tufboot-readyz", "--clusterrole=tufboot-readyz", "--group=system:nodes")
+	n.shell(t, blocks(t, "What each permission is for")[0])
 	if v = healthcheck(t, nil, "--report-only"); v.code != 0 || len(v.Health.Results) != 3 {
 		t.Fatalf("a healthy node: %+v", v)
 	}
@@ -133,7 +132,7 @@ func (n *node) testGate(t *testing.T) {
 		{"kubelet stopped", stop(n.Kubelet), start(n.Kubelet), "node-ready", "the condition Ready is Unknown: NodeStatusUnknown"},
 		{"kubelet not up since the reboot", newBootID, n.restartKubelet, "node-ready", "the kubelet has not reported since this boot"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		ok := t.Run(tt.name, func(t *testing.T) {
 			must(t, tt.harm())
 			var v verdict
 			err := n.Await(time.Minute, "the gate sees it", func() error {
@@ -143,16 +142,23 @@ func (n *node) testGate(t *testing.T) {
 				return nil
 			})
 			if err != nil || v.code != 5 {
-				t.Errorf("exit code %d, %v", v.code, err)
+				t.Fatalf("exit code %d, %v", v.code, err)
 			}
 			failing, healed := startHealthcheck(nil, "--report-only", "--wait=2m")
-			<-failing
+			select {
+			case <-failing:
+			case v := <-healed:
+				t.Fatalf("before it was mended: %+v", v)
+			}
 			must(t, tt.mend())
 			if v := <-healed; v.err != nil || v.code != 0 || v.Health.Rounds < 2 {
 				t.Errorf("after it was mended: %+v", v)
 			}
 			must(t, n.Await(time.Minute, "the node is Ready again", func() error { return n.readyIs("True") }))
 		})
+		if !ok {
+			return // what was harmed is not mended
+		}
 	}
 	t.Run("cordoned and tainted", n.testCordoned)
 	t.Run("credentials", n.testCredentials)

@@ -13,8 +13,8 @@ import (
 // source is the checkout that is tested.
 const source = "../.."
 
-// agentImage is the name that the base gives to the agent's image.
-const agentImage = "registry.example.com/tufboot/agent:0.1.0"
+// agentImage is the name that docs/kubernetes.md gives to the agent's image.
+const agentImage = "registry.example.com/fleet/agent:0.1.0"
 
 func TestMain(m *testing.M) {
 	os.Exit(cluster.Isolate(prepare, m.Run))

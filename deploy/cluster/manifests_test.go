@@ -3,9 +3,14 @@ package cluster_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// guide is the section of the page that leads to a working node.
+const guide = "A single node in ten minutes"
 
 var errNotYet = errors.New("not yet")
 
@@ -57,16 +62,29 @@ func (n *node) testRefusedManifests(t *testing.T) {
 	}
 }
 
-// testApply: what a user does makes a CronJob, and a Job that finds the node
-// healthy by its service account and containerd's socket. It can be done again.
-func (n *node) testApply(t *testing.T) {
+// testGuide: the guide's way to a cluster that looks after its node, up to a Job
+// that finds the node healthy by its service account and containerd's socket.
+// Applied again, nothing changes.
+func (n *node) testGuide(t *testing.T) {
 	n.repository = newRepository(t)
 	attachDisk(t)
 	booted(t, "A", "0000000000000000", 0)
-	dir := overlay(t)
-	n.kubectl(t, "apply", "-k", dir)
-	has(t, n.complete(t, "tufboot-healthcheck"), `"healthy": true`, `"containerd"`, `"api-server"`, `"node-ready"`)
-	for line := range strings.Lines(n.kubectl(t, "apply", "-k", dir)) {
+	must(t, os.MkdirAll(path("user"), 0o755))
+	checkout, err := filepath.Abs(source)
+	must(t, err)
+	must(t, os.Symlink(checkout+"/deploy", path("user/deploy")))
+	write(t, path("user/root.json"), []byte(read(t, path("repo/metadata/1.root.json"))))
+
+	all := blocks(t, guide)
+	if len(all) != 5 || !strings.HasPrefix(all[1], "docker build") {
+		t.Fatalf("the guide has changed: %q", all)
+	}
+	n.shell(t, all[0]) // the node
+	n.shell(t, all[2]) // the user's folder
+	testMachine(t)
+	n.shell(t, all[3])
+	has(t, n.logs(t, "tufboot-healthcheck"), `"healthy": true`, `"containerd"`, `"api-server"`, `"node-ready"`)
+	for line := range strings.Lines(n.kubectl(t, "apply", "-k", path("user/my-cluster"))) {
 		if !strings.HasSuffix(line, " unchanged\n") {
 			t.Errorf("applied again: %s", line)
 		}
@@ -94,6 +112,6 @@ func (n *node) testPodSecurity(t *testing.T) {
 	if err := create(); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "baseline:latest"`) {
 		t.Errorf("at the level baseline: %v", err)
 	}
-	n.kubectl(t, "apply", "-k", path("overlay"))
+	n.kubectl(t, "apply", "-k", path("user/my-cluster"))
 	must(t, create())
 }

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// healthJob makes the health-check Job of the overlay again, under another name
+// healthJob makes the health-check Job of the user again, under another name
 // and with less patience, and with other pieces of its text replaced (old, new).
 func (n *node) healthJob(t *testing.T, name string, replace ...string) {
 	t.Helper()
-	for doc := range strings.SplitSeq(n.kubectl(t, "kustomize", path("overlay")), "\n---\n") {
+	for doc := range strings.SplitSeq(n.kubectl(t, "kustomize", path("user/my-cluster")), "\n---\n") {
 		if strings.Contains(doc, "\nkind: Job\n") {
 			pairs := append([]string{"name: tufboot-healthcheck\n  namespace", "name: " + name + "\n  namespace", "--wait=10m", "--wait=1s"}, replace...)
 			for i := 0; i < len(pairs); i += 2 {
@@ -22,7 +22,7 @@ func (n *node) healthJob(t *testing.T, name string, replace ...string) {
 			return
 		}
 	}
-	t.Fatal("the overlay has no Job")
+	t.Fatal("the user has no Job")
 }
 
 // unhealthy waits for a health-check Job that has to fail with exit code 5, and

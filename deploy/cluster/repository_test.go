@@ -42,21 +42,17 @@ func newRepository(t *testing.T) *repository {
 	t.Helper()
 	repo := []string{"--repo", path("repo"), "--keys", path("keys")}
 	repoTool(t, append([]string{"init", "--unsafe-plaintext-keys"}, repo...)...)
-	root, err := os.ReadFile(path("repo/metadata/1.root.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, "/etc/tufboot/root.json", root)
+	root := path("repo/metadata/1.root.json")
 	kernels, _ := filepath.Glob("/boot/vmlinuz-*")
 	if len(kernels) == 0 {
 		t.Fatal("a kernel is needed: install the package linux-image-cloud-amd64")
 	}
 	for _, version := range []string{"1.0.0", "2.0.0"} {
-		write(t, path(version), bytes.Repeat([]byte(version), 100_000))
+		write(t, path(version), append([]byte("070701"), bytes.Repeat([]byte(version), 100_000)...)) // begins as an archive does
 		files := []string{"--kernel", slices.Max(kernels), "--initramfs", path(version), "--version", version}
 		repoTool(t, append(append([]string{"publish", "--channel", "stable"}, repo...), files...)...)
 		if version == "1.0.0" {
-			repoTool(t, append([]string{"image", "--root", "/etc/tufboot/root.json", "-o", path("disk.img")}, files...)...)
+			repoTool(t, append([]string{"image", "--root", root, "-o", path("disk.img")}, files...)...)
 		}
 	}
 	r := new(repository)

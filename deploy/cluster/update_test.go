@@ -12,7 +12,7 @@ import (
 func (n *node) testServerDown(t *testing.T) {
 	n.repository.down(t)
 	defer n.repository.up(t)
-	n.start(t, "server-down", "TUFBOOT_SPLAY=0")
+	n.start(t, "server-down")
 	failed, pods := n.finished(t, "server-down")
 	if !strings.HasPrefix(failed, "BackoffLimitExceeded") || len(pods) != 3 {
 		t.Errorf("%d pods, the Job says %q", len(pods), failed)
@@ -67,6 +67,7 @@ func (n *node) testUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.kubectl(t, "-n", namespace, "patch", "cronjob", "tufboot-update", "-p", `{"spec":{"suspend":true}}`)
+	n.kubectl(t, "-n", namespace, "set", "env", "cronjob/tufboot-update", "TUFBOOT_SPLAY=30m")
 	if err := n.Await(time.Minute, "the update fetches the release", func() error {
 		select {
 		case <-began:
@@ -99,6 +100,8 @@ func (n *node) testUpdate(t *testing.T) {
 	has(t, n.complete(t, first), `"install": true`, `"version": "2.0.0"`)
 	has(t, n.complete(t, "waits"), `"refused": "reboot-pending"`)
 
+	has(t, n.shell(t, blocks(t, guide)[4]), `"refused": "reboot-pending"`)
+
 	state := bootState(t)
 	if state["active_slot"] != "B" || state["B_ok"] != "1" || state["boot_success"] != "0" || state["boot_counter"] != "3" {
 		t.Errorf("not armed: %v", state)
@@ -124,4 +127,5 @@ func (n *node) testTrialPending(t *testing.T) {
 		t.Errorf("exit code %d", end.ExitCode)
 	}
 	has(t, end.Message, `"reason": "trial-pending"`)
+	has(t, n.shell(t, blocks(t, "When a Job fails")[0]), "refused", "PodFailurePolicy", `"reason": "trial-pending"`)
 }

@@ -2,10 +2,13 @@ package cluster_test
 
 import (
 	"encoding/json"
-	"path/filepath"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"tufboot/deploy/cluster"
 )
 
 const namespace = "tufboot"
@@ -28,52 +31,54 @@ func (n *node) create(t *testing.T, text string) {
 	}
 }
 
-// overlay writes what a user writes: a folder of their own that refers to the base
-// and says which server to ask. The patch is for this test alone, since the kernel
-// of a test machine may have no vfat.
-func overlay(t *testing.T) (dir string) {
+// page is the guide whose blocks are run as they stand.
+const page = source + "/docs/kubernetes.md"
+
+// blocks returns the indented blocks of a section of the page.
+func blocks(t *testing.T, section string) (all []string) {
 	t.Helper()
-	dir = path("overlay")
-	base, err := filepath.Abs(source + "/deploy/kubernetes/base")
+	_, text, found := strings.Cut(read(t, page), "\n## "+section+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", page, section)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	block := ""
+	for line := range strings.Lines(text + "\n.\n") {
+		if code, indented := strings.CutPrefix(line, "    "); indented {
+			block += code
+		} else if block != "" {
+			all = append(all, block)
+			block = ""
+		}
+	}
+	return all
+}
+
+// shell runs a block in the folder of a user who has a checkout of the project.
+func (n *node) shell(t *testing.T, block string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", block)
+	cmd.Dir = path("user")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+cluster.AdminKubeconfig, "PATH="+path("kubernetes")+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s\n%s", err, block, out)
 	}
-	if base, err = filepath.Rel(dir, base); err != nil {
-		t.Fatal(err)
-	}
-	write(t, dir+"/kustomization.yaml", []byte(`apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-namespace: tufboot
-resources:
-- `+base+`
-configMapGenerator:
-- name: tufboot-agent
-  behavior: merge
-  files: [agent.yaml]
-patches:
-- path: test-machine.yaml
+	return string(out)
+}
+
+// testMachine adds to a user's folder what is of this test alone: the kernel of a
+// test machine may have no vfat, so the environment block is a file.
+func testMachine(t *testing.T) {
+	t.Helper()
+	file := path("user/my-cluster/kustomization.yaml")
+	write(t, file, []byte(read(t, file)+`patches:
+- target: {kind: CronJob}
+  patch: |
+    - {op: add, path: /spec/jobTemplate/spec/template/spec/containers/0/env/-, value: {name: TUFBOOT_GRUBENV, value: /esp/grubenv}}
+    - {op: add, path: /spec/jobTemplate/spec/template/spec/containers/0/volumeMounts/-, value: {name: esp, mountPath: /esp}}
+    - {op: add, path: /spec/jobTemplate/spec/template/spec/volumes/-, value: {name: esp, hostPath: {path: `+path("esp")+`, type: Directory}}}
 `))
-	config := strings.Replace(read(t, source+"/deploy/kubernetes/base/agent.yaml"), "https://updates.example.com/tufboot", "http://"+address, 1)
-	write(t, dir+"/agent.yaml", []byte(config))
-	write(t, dir+"/test-machine.yaml", []byte(`apiVersion: batch/v1
-kind: CronJob
-metadata: {name: tufboot-update}
-spec:
-  jobTemplate:
-    spec:
-      template:
-        spec:
-          containers:
-          - name: agent
-            env:
-            - {name: TUFBOOT_GRUBENV, value: /esp/grubenv}
-            volumeMounts:
-            - {name: esp, mountPath: /esp}
-          volumes:
-          - name: esp
-            hostPath: {path: `+path("esp")+`, type: Directory}
-`))
-	return dir
 }
 
 // job is as much of a Job and its pods as the tests look at.
@@ -99,28 +104,31 @@ type pod struct {
 	}
 }
 
-// start makes a Job of the CronJob, as the README shows it, with these variables
-// changed ("NAME=value").
+// start makes a Job of the CronJob that begins at once, as the README shows it,
+// with these variables changed too ("NAME=value").
 func (n *node) start(t *testing.T, name string, env ...string) {
 	t.Helper()
-	text := n.kubectl(t, "-n", namespace, "create", "job", "--from=cronjob/tufboot-update", name, "--dry-run=client", "-o", "yaml")
-	if len(env) > 0 {
-		var err error
-		if text, err = n.KubectlWith(text, append([]string{"set", "env", "--local", "-f", "-", "-o", "yaml"}, env...)...); err != nil {
-			t.Fatal(err)
-		}
-	}
+	args := append([]string{"set", "env", "--local", "-f", "-", "-o", "yaml", "TUFBOOT_SPLAY=0"}, env...)
+	text, err := n.KubectlWith(n.newJob(t, name), args...)
+	must(t, err)
 	n.create(t, text)
 }
 
 // startWith is start with a piece of the Job's text replaced.
 func (n *node) startWith(t *testing.T, name, from, to string) {
 	t.Helper()
-	text := n.kubectl(t, "-n", namespace, "create", "job", "--from=cronjob/tufboot-update", name, "--dry-run=client", "-o", "yaml")
-	if !strings.Contains(text, from) {
-		t.Fatalf("no %q in\n%s", from, text)
+	text := n.newJob(t, name)
+	for _, piece := range []string{from, "value: 30m"} {
+		if !strings.Contains(text, piece) {
+			t.Fatalf("no %q in\n%s", piece, text)
+		}
 	}
-	n.create(t, strings.Replace(text, from, to, 1))
+	n.create(t, strings.NewReplacer(from, to, "value: 30m", "value: 0s").Replace(text))
+}
+
+func (n *node) newJob(t *testing.T, name string) string {
+	t.Helper()
+	return n.kubectl(t, "-n", namespace, "create", "job", "--from=cronjob/tufboot-update", name, "--dry-run=client", "-o", "yaml")
 }
 
 // finished waits for the end of a Job and returns the reason that it failed for,
