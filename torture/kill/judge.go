@@ -4,6 +4,7 @@ package kill
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +54,9 @@ func (s *story) reached(done []trace.Call) int {
 	return min(steps, len(s.steps)-1)
 }
 
+// asked says at which calls GRUB itself is asked: at each one of so many.
+const asked = 7
+
 // judge looks at a node on which a run was killed, and lets it go on: by the same
 // command once more, or by a reboot. Of two neighbouring cases one goes on this way
 // and one that way, and what they find differs by nothing.
@@ -76,6 +80,11 @@ func (n *node) judge(s *story, now step, at trace.Point) error {
 	}
 	if err := decides(b, now, slots); err != nil {
 		return err
+	}
+	if at.N%asked == 0 {
+		if err := n.asksGRUB(context.Background(), b); err != nil {
+			return err
+		}
 	}
 	if err := n.truthful(s, b, now, slots); err != nil {
 		return err

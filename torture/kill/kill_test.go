@@ -25,6 +25,7 @@ var (
 	seed   = flag.Uint64("seed", 1, "`N` from which it comes at which calls it is killed")
 	docs   = flag.String("docs", "", "write the figures into this `FILE`, between its markers")
 	stride = flag.Int("stride", 20, "kill at every `N`th call")
+	nodes  = flag.Int("nodes", max(2, runtime.NumCPU()), "`N` of them are killed at a time")
 )
 
 // scratch is a folder in memory: what reaches a device is none of these tests' business.
@@ -59,32 +60,32 @@ func TestEverySystemCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.close)
-	var nodes []*node
-	for i := range max(2, runtime.NumCPU()) {
+	var machines []*node
+	for i := range *nodes {
 		n, err := newNode(w, filepath.Join(dir, fmt.Sprintf("node%d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(n.close)
-		nodes = append(nodes, n)
+		machines = append(machines, n)
 	}
 	runtime.LockOSThread() // see trace.Run
 	defer runtime.UnlockOSThread()
-	stories, err := tell(nodes[0])
+	stories, err := tell(machines[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Run("bad-nodes", func(t *testing.T) { findsBadNodes(t, nodes[0], stories) })
+	t.Run("bad-nodes", func(t *testing.T) { findsBadNodes(t, machines[0], stories) })
 	var rows []row
 	for _, s := range stories {
 		var tries []func(trace.Point) (bool, error)
-		for _, n := range nodes {
+		for _, n := range machines {
 			tries = append(tries, func(at trace.Point) (bool, error) { return n.try(s, at) })
 		}
 		t.Run(s.name, func(t *testing.T) { rows = append(rows, killAll(t, s.name, s.calls, tries)) })
 	}
 	var presses []*press
-	for i := range nodes {
+	for i := range machines {
 		presses = append(presses, &press{w, filepath.Join(dir, fmt.Sprintf("press%d", i))})
 	}
 	editions, err := presses[0].editions(t.Context())

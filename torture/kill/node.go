@@ -91,7 +91,12 @@ func (n *node) makeDisk() (err error) {
 	if err := os.MkdirAll(filepath.Join(esp, "grub"), 0o700); err != nil {
 		return err
 	}
-	if err := errors.Join(
+	cfg, err := grub.Config(grub.ConfigOptions{Timeout: -1, RebootAfter: -1})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(n.makeHelper(),
+		os.WriteFile(filepath.Join(esp, "grub", "grub.cfg"), cfg, 0o600),
 		os.WriteFile(filepath.Join(esp, "grub", grub.EnvFile), grub.InitialBlock(grub.SlotA), 0o600),
 		os.WriteFile(filepath.Join(esp, "grub", grub.LastGoodFile), grub.LastGoodBlock(grub.SlotA), 0o600)); err != nil {
 		return err
