@@ -15,7 +15,7 @@ AGENT_LDFLAGS := -funcalign=4
 AGENT_MAX  := 10000000
 
 # The packages whose tests attach loop devices and mount file systems.
-ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk ./internal/atomicfile ./torture
+ROOT_PKGS  := ./image/... ./agent/... ./internal/faultdisk ./internal/atomicfile ./torture ./torture/kill/...
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ROOT_TEST  := go test $(if $(SUDO),-exec "$(SUDO)")
 # All others but the whole-system tests.
@@ -34,7 +34,7 @@ GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
 # minutes: it sees only those that do several things at once.
 SLOW_KEYS  := /repo-tool /metadata/repository
 
-.PHONY: help deps build unit test test-cluster e2e demo image fuzz lint vuln testdata docs bench microbench torture mutants clean size
+.PHONY: help deps build unit test test-cluster e2e demo image fuzz lint vuln testdata docs bench microbench torture mutants kill clean size
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -154,6 +154,11 @@ torture: deps ## cut the power at every write of an update; write docs/reliabili
 mutants: deps ## take every protection out, one at a time: the tests must notice; write docs/reliability.md
 	@mkdir -p build
 	@go build -o build/mutants-run ./torture/mutants && $(SUDO) build/mutants-run -docs docs/reliability.md $(MUTANTS)
+
+# KILL='-case update:120:after' tries one case.
+KILL ?= -all -docs $(CURDIR)/docs/reliability.md
+kill: deps ## kill agent and repo-tool at every system call; write docs/reliability.md
+	$(ROOT_TEST) -v -count=1 -timeout 60m ./torture/kill -args $(KILL)
 
 clean: ## remove what was built
 	rm -rf bin build

@@ -133,6 +133,7 @@ func (n *node) makeDisk() (err error) {
 	if n.loop, err = output(nil, "losetup", "-f", "--show", path); err != nil {
 		return err
 	}
+	_ = run("partx", "-d", n.loop) // what the device's last user could not take away
 	return run("partx", "-a", n.loop)
 }
 
