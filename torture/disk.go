@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tufboot/internal/faultdisk"
 )
@@ -67,7 +70,15 @@ func newDisk(dir, image string, seed maphash.Seed) (*disk, error) {
 	return d, nil
 }
 
-func (d *disk) close() error { return errors.Join(d.fuse.Close(), d.file.Close()) }
+// close unmounts the disk. Where an agent was killed, the kernel lets go of it a little
+// later.
+func (d *disk) close() error {
+	err := d.fuse.Close()
+	for deadline := time.Now().Add(30 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); err = d.fuse.Close() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return errors.Join(err, d.file.Close())
+}
 
 func (d *disk) sumAll() error {
 	buf := make([]byte, 1<<20)

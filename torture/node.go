@@ -61,16 +61,12 @@ func newNode(dir string, d *disk, agent string, r *recording) (n *node, err erro
 			return nil, err
 		}
 	}
-	out, err := exec.Command("losetup", "--show", "-f", d.path).Output()
-	if err != nil {
-		return nil, fmt.Errorf("losetup: %w", err)
+	if n.loop, err = attach(d.path); err != nil {
+		return nil, err
 	}
-	n.loop = strings.TrimSpace(string(out))
 	// Nothing is read ahead: what is read is remembered as what the answer depends on.
-	for _, args := range [][]string{{"partx", "-a", n.loop}, {"blockdev", "--setra", "0", n.loop}} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return nil, errors.Join(fmt.Errorf("%v: %w: %s", args, err, out), n.close())
-		}
+	if out, err := exec.Command("blockdev", "--setra", "0", n.loop).CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("blockdev: %w: %s", err, out), n.close())
 	}
 	config := fmt.Sprintf(agentConfig, dir, r.server, r.repo, n.loop)
 	err = errors.Join(os.WriteFile(filepath.Join(dir, "agent.yaml"), []byte(config), 0o644),
@@ -81,15 +77,36 @@ func newNode(dir string, d *disk, agent string, r *recording) (n *node, err erro
 	return n, nil
 }
 
-func (n *node) close() error {
-	var errs error
-	for _, args := range [][]string{{"partx", "-d", n.loop}, {"losetup", "-d", n.loop}} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			errs = errors.Join(errs, fmt.Errorf("%v: %w: %s", args, err, out))
+// attach attaches a file to a loop device, with its partitions. (losetup -P asks the
+// kernel for them, and not every kernel knows a GPT.) A device whose last user was
+// killed may be in use yet: then another is taken.
+func attach(file string) (loop string, err error) {
+	for range 5 {
+		var out []byte
+		out, err = exec.Command("losetup", "--show", "-f", file).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("losetup: %w: %s", err, out)
 		}
+		loop = strings.TrimSpace(string(out))
+		if out, err = exec.Command("partx", "-a", loop).CombinedOutput(); err == nil {
+			return loop, nil
+		}
+		err = fmt.Errorf("partx: %w: %s", err, out)
+		defer detach(loop) //nolint:errcheck // only when another is attached, which is then another one
 	}
-	return errs
+	return "", err
 }
+
+// detach also is for a device without some of its partitions, so partx may fail.
+func detach(loop string) error {
+	_ = exec.Command("partx", "-d", loop).Run()
+	if out, err := exec.Command("losetup", "-d", loop).CombinedOutput(); err != nil {
+		return fmt.Errorf("losetup: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (n *node) close() error { return detach(n.loop) }
 
 // runScript runs the agent with each of its arguments in turn, in a mount namespace
 // of its own, and leaves outputs and exit codes in N.out, N.err and N.code. A node goes
