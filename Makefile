@@ -28,13 +28,14 @@ E2E        := go test -count=1 -timeout 40m ./e2e/...
 PROVIDERS  := gcs,azure,awskms,azurekms,gcpkms,hashivault
 
 GOLANGCI   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-GOVULN     := golang.org/x/vuln/cmd/govulncheck@latest
+GOVULN     := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX  := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 # Their tests derive hundreds of keys from passwords, which takes the race detector
 # minutes: it sees only those that do several things at once.
 SLOW_KEYS  := /repo-tool /metadata/repository
 
-.PHONY: help deps build unit test test-cluster e2e demo image fuzz lint vuln testdata docs bench microbench torture mutants kill clean size
+.PHONY: help deps build unit test test-cluster e2e demo image fuzz lint vuln repro sbom testdata docs bench microbench torture mutants kill clean size
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,15 +43,21 @@ help: ## list the targets
 deps: ## install the Debian packages that tests and demo need (says which and why)
 	@scripts/deps
 
-build: ## build bin/agent and bin/repo-tool, static and stripped, and the PKCS#11 plugin
-	@mkdir -p bin
-	$(GO_BUILD) $(AGENT_GCFLAGS) -ldflags '$(LDFLAGS) $(AGENT_LDFLAGS)' -o bin/agent ./agent
-	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/repo-tool ./repo-tool
+build: bin/agent bin/repo-tool ## build bin/agent and bin/repo-tool, static and stripped, and the PKCS#11 plugin
 	CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/sigstore-kms-pkcs11 ./repo-tool/sigstore-kms-pkcs11
 	@$(MAKE) --no-print-directory size
 
+.PHONY: bin/agent bin/repo-tool
+bin/agent:
+	@mkdir -p bin
+	$(GO_BUILD) $(AGENT_GCFLAGS) -ldflags '$(LDFLAGS) $(AGENT_LDFLAGS)' -o $@ ./agent
+
+bin/repo-tool:
+	@mkdir -p bin
+	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o $@ ./repo-tool
+
 size:
-	@ls -l bin | awk 'NR>1 {printf "%-12s %6.2f MB\n", $$9, $$5/1e6}'
+	@ls -l bin | awk 'NR>1 && !/json$$/ {printf "%-12s %6.2f MB\n", $$9, $$5/1e6}'
 	@test "$$(stat -c %s bin/agent)" -le $(AGENT_MAX) || { echo "bin/agent is larger than $(AGENT_MAX) bytes"; exit 1; }
 
 unit: ## run the fast tests (two minutes at most)
@@ -112,8 +119,8 @@ image: deps build ## build a demo disk image in build/demo.img, with its reposit
 	@go run ./e2e/demo -only-image build
 
 FUZZ_TIME ?= 1m
-fuzz: ## run every fuzz target for FUZZ_TIME (default 1m)
-	@scripts/fuzz $(FUZZ_TIME)
+fuzz: ## run every fuzz target for FUZZ_TIME (default 1m); write docs/reliability.md
+	@scripts/fuzz $(FUZZ_TIME) docs/reliability.md
 
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
@@ -121,8 +128,16 @@ lint: ## gofmt, go vet, golangci-lint
 	go vet -tags $(PROVIDERS) ./metadata/storage/... ./repo-tool/...
 	go run $(GOLANGCI) run
 
-vuln: ## look for known vulnerabilities (needs the Internet)
+vuln: bin/agent bin/repo-tool ## look for known vulnerabilities (needs vuln.go.dev)
 	go run $(GOVULN) ./...
+	go run $(GOVULN) -mode binary bin/agent
+	go run $(GOVULN) -mode binary bin/repo-tool
+
+repro: ## build agent and repo-tool twice, in two places, and compare the bits
+	@VERSION='$(VERSION)' BUILD_TIME='$(BUILD_TIME)' scripts/repro agent repo-tool
+
+sbom: bin/agent bin/repo-tool ## write what is in the programs to bin/*.cdx.json (CycloneDX)
+	@scripts/sbom $(CYCLONEDX) '$(VERSION)' bin/agent bin/repo-tool
 
 testdata: ## make the fixture repositories in testdata/tuf-repo again
 	go run ./testdata/gen
