@@ -201,3 +201,23 @@ func TestSlotNearlyTooSmall(t *testing.T) {
 		t.Errorf("a refused update gave the way back up: block %+v", r.block())
 	}
 }
+
+// TestCompletedFileRots has the device lose a bit of a file that an interrupted run has
+// completed: the next run notices before it goes on, and fetches the file anew.
+func TestCompletedFileRots(t *testing.T) {
+	r := newRig(t)
+	r.publish("2")
+	ctx, cancel := context.WithCancel(t.Context())
+	n := r.node()
+	n.Progress = func(file string, _, _ int64) {
+		if file == metadata.InitramfsFile {
+			cancel()
+		}
+	}
+	if _, err := n.Update(ctx, ""); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the update that was cut off: %v", err)
+	}
+	r.corruptBytes(grub.SlotB, payload("2", metadata.KernelFile, kernelSize))
+	r.update()
+	r.wantSlot(grub.SlotB, "2")
+}
