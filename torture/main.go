@@ -95,7 +95,10 @@ func main() {
 	if w.only == "" {
 		w.save = ""
 	}
-	err := w.run(ctx, firmwares, *docs)
+	err := ownMounts()
+	if err == nil {
+		err = w.run(ctx, firmwares, *docs)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "torture:", err)
 		stop()
