@@ -35,6 +35,15 @@ func newNode(t *testing.T, firmware machine.Firmware) *node {
 
 func newNodeIn(t *testing.T, in *lab.Lab, firmware machine.Firmware) *node {
 	t.Helper()
+	n := newPatientNode(t, in, firmware)
+	n.waitForNobody()
+	return n
+}
+
+// newPatientNode is newNode with the disk as repo-tool made it: at each boot GRUB waits
+// three seconds for somebody to press ESC.
+func newPatientNode(t *testing.T, in *lab.Lab, firmware machine.Firmware) *node {
+	t.Helper()
 	name := strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
 	n := &node{T: t, lab: in}
 	turns <- struct{}{}
@@ -52,6 +61,19 @@ func newNodeIn(t *testing.T, in *lab.Lab, firmware machine.Firmware) *node {
 	n.opts = machine.Options{Name: name, Firmware: firmware, Dir: dir, Disks: []machine.Disk{{Path: n.image.Path, Boot: true}}}
 	t.Cleanup(n.kill)
 	return n
+}
+
+// waitForNobody takes those seconds from the disk's grub.cfg, and nothing else.
+func (n *node) waitForNobody() {
+	n.Helper()
+	config, err := n.image.ReadESP("grub/grub.cfg")
+	n.must(err)
+	wait := []byte("\nif sleep --interruptible 3; then true; else\n")
+	if bytes.Count(config, wait) != 1 {
+		n.Fatalf("grub.cfg does not wait as expected:\n%s", config)
+	}
+	config = bytes.Replace(config, wait, bytes.Replace(wait, []byte("3"), []byte("0"), 1), 1)
+	n.must(n.image.WriteESP("grub/grub.cfg", config))
 }
 
 func (n *node) must(err error) {

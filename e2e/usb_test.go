@@ -13,12 +13,12 @@ import (
 // too (Debian's cloud kernel has no USB). Both hold another release: were
 // anything taken from them, it would come up. (UEFI shows GRUB the second disk
 // first. On BIOS the boot disk is always GRUB's first, so there it is the agent
-// that can be misled.)
+// that can be misled. The boot disk is as repo-tool made it: GRUB waits for ESC.)
 func TestDiskWithTheSameLabels(t *testing.T) {
 	for _, firmware := range []machine.Firmware{machine.BIOS, machine.UEFI} {
 		t.Run(string(firmware), func(t *testing.T) {
 			t.Parallel()
-			n := newNode(t, firmware)
+			n := newPatientNode(t, shared, firmware)
 			dir := n.opts.Dir
 			foreign, err := n.repo.GoodRelease("foreign")
 			n.must(err)

@@ -15,8 +15,9 @@ var initScript []byte
 // line takes time on an emulated port). A panic reboots after one second instead
 // of GRUB's ten. And the kernel must not test its timer: on a busy host an
 // emulated processor can stand still for so long that the kernel believes the
-// interrupt controller to be broken, and then loses interrupts for good.
-const Cmdline = "console=ttyS0 loglevel=5 panic=1 no_timer_check"
+// interrupt controller to be broken, and then loses interrupts for good. Nor need it
+// test its ciphers and clear memory ahead of use: without hardware help both take time.
+const Cmdline = "console=ttyS0 loglevel=5 panic=1 no_timer_check cryptomgr.notests init_on_alloc=0"
 
 // BaseTree returns the content of an initramfs for a guest: busybox, the kernel
 // modules and PID 1, which expects the agent, the init script of its gate and

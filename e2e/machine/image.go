@@ -85,13 +85,16 @@ func (i Image) Hash(name string) (string, error) {
 }
 
 // Env returns the environment block on the ESP.
-func (i Image) Env() ([]byte, error) {
+func (i Image) Env() ([]byte, error) { return i.ReadESP("grub/grubenv") }
+
+// ReadESP returns a file on the ESP.
+func (i Image) ReadESP(name string) ([]byte, error) {
 	e, err := i.partition("EFI")
 	if err != nil {
 		return nil, err
 	}
 	var stderr bytes.Buffer
-	cmd := exec.Command("mtype", "-i", fmt.Sprintf("%s@@%d", i.Path, e.start), "::/grub/grubenv")
+	cmd := exec.Command("mtype", "-i", fmt.Sprintf("%s@@%d", i.Path, e.start), "::/"+name)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
