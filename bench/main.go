@@ -37,7 +37,12 @@ func main() {
 	if *only != "" {
 		names = strings.Split(*only, ",")
 	}
-	if err := b.run(ctx, names); err != nil {
+	// What is published here is of the right size, and boots nothing.
+	err := os.Setenv("REPO_TOOL_UNSAFE_ANY_INITRAMFS", "1")
+	if err == nil {
+		err = b.run(ctx, names)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -38,6 +38,7 @@ func channelText(w io.Writer, r *repository.ChannelChange) {
 		if p.To != "" {
 			rolloutText(w, &r.Now, p.Arch, r.At)
 		}
+		deltaText(w, p.Deltas)
 	}
 	switch {
 	case reflect.DeepEqual(r.Was.Maintenance, r.Now.Maintenance):

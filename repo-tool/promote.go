@@ -20,7 +20,8 @@ func promoteCommand() *cli.Command {
 		Usage:     "point a channel to a release that another channel points to",
 		ArgsUsage: "[VERSION]",
 		Description: examples(`What was tried in one channel is given to the nodes of another; nothing is
-uploaded. Without VERSION it is whatever the first channel points to.
+uploaded. Without VERSION it is whatever the first channel points to. What nodes on
+the channel's last releases fetch is shown.
 
 With --rollout nodes get it wave by wave; which node is in which wave differs
 from release to release.`,

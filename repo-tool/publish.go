@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tufboot/image/initramfs"
 	"tufboot/internal/console"
 	"tufboot/metadata"
 	"tufboot/metadata/repository"
@@ -25,7 +26,8 @@ func publishCommand() *cli.Command {
 		Usage: "add a release and point a channel to it",
 		Description: examples(`Copies the kernel and the initramfs into the repository, signs, and points the
 channel to the new release. The same release again is nothing to do; the same
-version with other content is refused (version-exists).
+version with other content is refused (version-exists), and so is an initramfs that
+by its first bytes is none (bad-initramfs).
 
 Versions are compared as systemd does (UAPI version format): 1.5.0~rc1 is below
 1.5.0, and 1.10 above 1.9. A channel does not go to a lower version by itself.
@@ -38,6 +40,8 @@ not have yet. What that comes to for nodes on the channel's last releases is sho
 		Flags: append([]cli.Flag{
 			repoFlag(),
 			&cli.StringFlag{Name: "channel", Value: defaultChannel, Usage: "point the channel `C` to the release; \"\" for none"},
+			// For tests and measurements, whose files nothing boots.
+			&cli.BoolFlag{Name: "unsafe-any-initramfs", Hidden: true, EnvVars: []string{"REPO_TOOL_UNSAFE_ANY_INITRAMFS"}},
 		}, slices.Concat(releaseFlags(), pointingFlags(), lockingFlags())...),
 		Action: runPublish,
 	}
@@ -96,6 +100,11 @@ func runPublish(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if !c.Bool("unsafe-any-initramfs") {
+		if err := initramfs.Look(opts.Initramfs); err != nil {
+			return badInitramfs(err)
+		}
+	}
 	opts.Channel = c.String("channel")
 	if opts.Pointing, err = pointingOf(c); err != nil {
 		return err
@@ -121,6 +130,9 @@ func runPublish(c *cli.Context) error {
 		v.logger.Warn("a node fetches nearly all of the initramfs anew: either all of it has changed, or it is compressed as one stream, in which a small change alters all that follows; \"repo-tool repack\" packs it so that what stayed the same is found again",
 			"from", d.Version, "fetched", d.Initramfs, "of", result.Release.Initramfs.Length)
 	}
+	if text := otherMaps(result, opts.NoDelta); text != "" {
+		v.logger.Warn(text, "version", opts.Version)
+	}
 	return v.print(c, result, func(w io.Writer) {
 		publishText(w, result)
 		if result.Changed && opts.Rollout != nil {
@@ -145,17 +157,37 @@ func publishText(w io.Writer, p *repository.Published) {
 	if p.Channel != "" {
 		fmt.Fprintf(w, "channel %s points to it\n", p.Channel)
 	}
-	for _, d := range p.Deltas {
+	deltaText(w, p.Deltas)
+}
+
+// deltaText says what nodes on past releases download.
+func deltaText(w io.Writer, deltas []repository.Delta) {
+	for _, d := range deltas {
 		parts := "parts"
 		if d.Requests == 1 {
 			parts = "part"
 		}
-		fmt.Fprintf(w, "nodes on release %s fetch %d bytes (%.1f %%) in %d %s", d.Version, d.Bytes, 100*float64(d.Bytes)/float64(p.Release.Size()), d.Requests, parts)
+		fmt.Fprintf(w, "nodes on release %s fetch %d bytes (%.1f %%) in %d %s", d.Version, d.Bytes, 100*float64(d.Bytes)/float64(d.Of), d.Requests, parts)
 		if d.Unmapped {
 			fmt.Fprint(w, ", or less: that release has no chunk map to tell it by")
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// otherMaps says that a release was published before in another way than is asked for
+// now: with chunk maps, or without.
+func otherMaps(p *repository.Published, noDelta bool) string {
+	r := p.Release
+	long := r.Kernel.Length >= metadata.MinChunked || r.Initramfs.Length >= metadata.MinChunked
+	mapped := r.KernelChunks != nil || r.InitramfsChunks != nil
+	switch {
+	case p.Added || !long || mapped == !noDelta:
+		return ""
+	case mapped:
+		return "the release was published with chunk maps, and keeps them"
+	}
+	return "the release was published without chunk maps, and nodes go on fetching all of it; publish the files under another version to give it some"
 }
 
 // spoiled returns what a node on the last release fetches, if that is so much of the

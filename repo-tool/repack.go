@@ -70,16 +70,21 @@ func runRepack(c *cli.Context) error {
 	}
 	result, err := initramfs.Repack(c.Context, input, c.String("output"), opts)
 	bars.close()
-	if errors.Is(err, initramfs.ErrFormat) {
-		return &repository.InvalidError{
-			Reason: "bad-initramfs", Err: err,
-			Advice: "Give the whole file that a kernel boots; `file` and `lsinitramfs` say what it is.",
-		}
-	}
 	if err != nil {
-		return err
+		return badInitramfs(err)
 	}
 	return v.print(c, result, func(w io.Writer) { repackText(w, c.String("output"), result) })
+}
+
+// badInitramfs adds advice to what is wrong with an initramfs.
+func badInitramfs(err error) error {
+	if !errors.Is(err, initramfs.ErrFormat) {
+		return err
+	}
+	return &repository.InvalidError{
+		Reason: "bad-initramfs", Err: err,
+		Advice: "Give the whole file that a kernel boots; `file` and `lsinitramfs` say what it is.",
+	}
 }
 
 func repackText(w io.Writer, output string, r *initramfs.Result) {

@@ -22,9 +22,9 @@ func verifyCommand() *cli.Command {
 		Description: examples(`Runs real clients over the repository. First the nodes' own: new nodes from each
 version of root.json, or from --root alone, and nodes that hold each past state
 that the repository's history knows; all must get to the same releases. Then
-another one (go-tuf's), which finds every target, and reads each to compare its
-length and hash. It needs no keys, and reads the folder or bucket, or the web
-server that hands it out (which has no history).
+another one (go-tuf's), which finds every target, and reads each to compare it with
+its length, its hash and its chunk map. It needs no keys, and reads the folder or
+bucket, or the web server that hands it out (which has no history).
 
 A bundle is read by new nodes, each release that it says it holds.
 

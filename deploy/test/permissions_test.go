@@ -65,7 +65,7 @@ func (l *lab) publish() {
 	write(l.t, l.path("etc/root.json"), root, 0o644)
 	for _, version := range []string{"1.0.0", "2.0.0"} {
 		initramfs := l.path(version)
-		write(l.t, initramfs, strings.Repeat(version, 1000), 0o644)
+		write(l.t, initramfs, "070701"+strings.Repeat(version, 1000), 0o644) // begins as an archive does
 		files := []string{"--kernel", kernel(l.t), "--initramfs", initramfs, "--version", version}
 		output(l.t, tool, append(append([]string{"publish", "--channel", "stable"}, repo...), files...)...)
 		if version == "1.0.0" {

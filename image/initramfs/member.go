@@ -6,7 +6,9 @@ import (
 	"compress/bzip2"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -40,6 +42,28 @@ func formats() []format {
 		{"lzma", "\x5d\x00\x00", nil, false},
 		{"lzop", "\x89LZO", nil, false},
 	}
+}
+
+// Look returns why the file at path cannot be an initramfs, by its first bytes; the
+// error wraps ErrFormat. That it returns nil proves nothing.
+func Look(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	start := make([]byte, 8)
+	n, err := io.ReadFull(f, start)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if start = start[:n]; bytes.HasPrefix(start, []byte("070701")) || bytes.HasPrefix(start, []byte("070702")) {
+		return nil
+	}
+	if f, err := formatOf(start); err != nil && f.name == "" { // one that is not read here has a name
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 func open(r io.Reader, err error) (io.ReadCloser, error) { return io.NopCloser(r), err }

@@ -274,6 +274,9 @@ type ArchPointer struct {
 	Arch string `json:"arch"`
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Deltas is what nodes on the channel's last releases download, where it points to
+	// a release anew.
+	Deltas []Delta `json:"deltas,omitempty"`
 }
 
 // changeChannel lets change work on a channel and publishes what it did.
@@ -323,7 +326,7 @@ func (r *Repository) changeChannel(ctx context.Context, name string, keys Signer
 		}
 	}
 	for _, arch := range architectures(channel, old) {
-		result.Pointers = append(result.Pointers, ArchPointer{arch, old[arch], channel.Releases[arch].Version})
+		result.Pointers = append(result.Pointers, ArchPointer{Arch: arch, From: old[arch], To: channel.Releases[arch].Version})
 	}
 	result.Now = *channel
 	result.Versions, err = e.Commit(ctx, keys)

@@ -15,6 +15,8 @@ type Delta struct {
 	ID      metadata.ID `json:"id"`
 	// Bytes is with the chunk maps that the node reads first.
 	Bytes int64 `json:"bytes"`
+	// Of is what the new release's files have, in bytes.
+	Of int64 `json:"of"`
 	// Requests is how many ranges of the new release's files are asked for.
 	Requests int `json:"requests"`
 	// Initramfs is what of Bytes is for the initramfs.
@@ -26,6 +28,9 @@ type Delta struct {
 
 // deltasShown is for how many past releases of a channel Deltas are made.
 const deltasShown = 3
+
+// probes is how many of its requests a node needs to see that the files are there.
+const probes = 2
 
 // deltas returns what nodes on the last of the past releases download of a new
 // one. It is a forecast: what cannot be read is left out, and stops nothing.
@@ -51,8 +56,22 @@ func (e *Edit) deltas(ctx context.Context, release *metadata.Release, id metadat
 	return deltas
 }
 
+// deltasTo returns what nodes on the last of the past releases download of one that
+// is published.
+func (e *Edit) deltasTo(ctx context.Context, ref metadata.ReleaseRef, past []metadata.PastRef) ([]Delta, error) {
+	data, err := e.ReadTarget(ctx, ref.Target)
+	if err != nil {
+		return nil, err
+	}
+	release, err := metadata.ParseRelease(data)
+	if err != nil {
+		return nil, invalid("target %s: %w", ref.Target, err)
+	}
+	return e.deltas(ctx, release, ref.SHA256, past), nil
+}
+
 func (e *Edit) delta(ctx context.Context, release *metadata.Release, ref metadata.PastRef) (Delta, error) {
-	d := Delta{Version: ref.Version, ID: ref.SHA256}
+	d := Delta{Version: ref.Version, ID: ref.SHA256, Of: release.Size()}
 	data, err := e.ReadTarget(ctx, ref.Target)
 	if err != nil {
 		return d, err
@@ -64,12 +83,13 @@ func (e *Edit) delta(ctx context.Context, release *metadata.Release, ref metadat
 	if err != nil {
 		return d, err
 	}
-	kernel, requests, err := e.fetched(ctx, release.Kernel, old.Kernel, release.KernelChunks, old.KernelChunks, chunks.MaxFetches/2)
+	const most = chunks.MaxFetches - probes
+	kernel, requests, err := e.fetched(ctx, release.Kernel, old.Kernel, release.KernelChunks, old.KernelChunks, most/2)
 	if err != nil {
 		return d, err
 	}
 	d.Requests = requests
-	d.Initramfs, requests, err = e.fetched(ctx, release.Initramfs, old.Initramfs, release.InitramfsChunks, old.InitramfsChunks, chunks.MaxFetches-requests)
+	d.Initramfs, requests, err = e.fetched(ctx, release.Initramfs, old.Initramfs, release.InitramfsChunks, old.InitramfsChunks, most-requests)
 	d.Requests += requests
 	d.Bytes = kernel + d.Initramfs
 	d.Unmapped = release.KernelChunks != nil && old.KernelChunks == nil || release.InitramfsChunks != nil && old.InitramfsChunks == nil
@@ -78,17 +98,19 @@ func (e *Edit) delta(ctx context.Context, release *metadata.Release, ref metadat
 
 // fetched returns how much of a file a node asks for that has another one.
 func (e *Edit) fetched(ctx context.Context, file, old metadata.Artifact, fileMap, oldMap *metadata.Artifact, most int) (bytes int64, requests int, err error) {
-	if file.SHA256 == old.SHA256 {
-		return 0, 0, nil
-	}
-	if fileMap == nil || oldMap == nil {
+	switch {
+	case fileMap == nil: // also of a file that has not changed: nothing says so
+		return file.Length, 1, nil
+	case file.SHA256 == old.SHA256:
+		return fileMap.Length, 0, nil
+	case oldMap == nil:
 		return file.Length, 1, nil
 	}
-	wanted, err := e.readMap(ctx, *fileMap, file.Length)
+	wanted, err := e.state.readMap(ctx, *fileMap, file.Length)
 	if err != nil {
 		return 0, 0, err
 	}
-	has, err := e.readMap(ctx, *oldMap, old.Length)
+	has, err := e.state.readMap(ctx, *oldMap, old.Length)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -96,8 +118,9 @@ func (e *Edit) fetched(ctx context.Context, file, old metadata.Artifact, fileMap
 	return min(bytes, file.Length) + fileMap.Length, requests, nil
 }
 
-func (e *Edit) readMap(ctx context.Context, of metadata.Artifact, length int64) (*chunks.Map, error) {
-	data, err := e.state.readUpTo(ctx, of.Target, metadata.MaxChunkMap(length))
+// readMap reads the chunk map of a file of length bytes.
+func (st *state) readMap(ctx context.Context, of metadata.Artifact, length int64) (*chunks.Map, error) {
+	data, err := st.readUpTo(ctx, of.Target, metadata.MaxChunkMap(length))
 	if err != nil {
 		return nil, err
 	}

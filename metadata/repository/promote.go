@@ -25,7 +25,8 @@ func (r *Repository) Promote(ctx context.Context, opts PromoteOptions) (*Channel
 	if err := metadata.CheckChannel(opts.From); err != nil {
 		return nil, badValue(err)
 	}
-	return r.changeChannel(ctx, opts.To, opts.Keys, func(e *Edit, to *metadata.Channel) error {
+	deltas := make(map[string][]Delta)
+	result, err := r.changeChannel(ctx, opts.To, opts.Keys, func(e *Edit, to *metadata.Channel) error {
 		from, err := e.channel(ctx, opts.From)
 		if err != nil {
 			return err
@@ -44,6 +45,9 @@ func (r *Repository) Promote(ctx context.Context, opts PromoteOptions) (*Channel
 			if _, err := e.point(ctx, to, arch, ref, p); err != nil {
 				return err
 			}
+			if deltas[arch], err = e.deltasTo(ctx, ref, to.Previous[arch]); err != nil {
+				return err
+			}
 		}
 		if !found {
 			return refuse(ReasonNoRelease, "list shows where the channels point; publish with --channel points one to any release",
@@ -51,6 +55,15 @@ func (r *Repository) Promote(ctx context.Context, opts PromoteOptions) (*Channel
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range result.Pointers {
+		if p.From != p.To {
+			result.Pointers[i].Deltas = deltas[p.Arch]
+		}
+	}
+	return result, nil
 }
 
 // describe says for people which release is meant; "" is any.

@@ -188,13 +188,14 @@ func TestChunkMapsGoAlong(t *testing.T) {
 // A manifest that names another map than the signed metadata is found out.
 func TestVerifyChunkMap(t *testing.T) {
 	r, keys := newRepo(t)
-	p := mustPublish(t, r, largeRelease(t, keys, "1", randomBytes(metadata.MinChunked, 1)))
+	data := randomBytes(metadata.MinChunked, 1)
+	p := mustPublish(t, r, largeRelease(t, keys, "1", data))
 	e, err := r.Edit(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if _, err := e.AddBytes(t.Context(), p.Release.InitramfsChunks.Target, []byte("another")); err != nil {
+	if _, err := e.AddBytes(t.Context(), p.Release.InitramfsChunks.Target, chunkMap(t, chunks.Params{Min: 1 << 10, Average: 4 << 10, Max: 8 << 10}, data)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Commit(t.Context(), keys); err != nil {
@@ -203,6 +204,87 @@ func TestVerifyChunkMap(t *testing.T) {
 	_, err = Verify(t.Context(), r.store, VerifyOptions{Options: at(start)})
 	if !isInvalid(err) || !strings.Contains(err.Error(), "initramfs.chunks is not what the manifest names") {
 		t.Error(err)
+	}
+}
+
+// A map that is not its file's, but signed, is found out.
+func TestVerifyWrongChunkMap(t *testing.T) {
+	data := randomBytes(metadata.MinChunked, 1)
+	for name, test := range map[string]struct {
+		other []byte
+		want  string
+	}{
+		"right":        {data, ""},
+		"other bytes":  {randomBytes(metadata.MinChunked, 2), "not what its chunk map says"},
+		"one byte":     {append(slices.Clone(data[:len(data)-1]), data[len(data)-1]^1), "not what its chunk map says"},
+		"other length": {randomBytes(metadata.MinChunked+1, 1), "initramfs.chunks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, keys := newRepo(t)
+			swapMap(t, r, largeRelease(t, keys, "1", data), chunkMap(t, chunks.DefaultParams(), test.other))
+			_, err := Verify(t.Context(), r.store, VerifyOptions{Options: at(start)})
+			if test.want == "" && err != nil || test.want != "" && (!isInvalid(err) || !strings.Contains(err.Error(), test.want)) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// chunkMap returns the encoded chunk map of data.
+func chunkMap(t *testing.T, p chunks.Params, data []byte) []byte {
+	t.Helper()
+	b := chunks.NewBuilder(p)
+	if _, err := b.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	m, err := b.Map()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
+// swapMap publishes a release with a chunk map of its initramfs that is given.
+func swapMap(t *testing.T, r *Repository, opts PublishOptions, encoded []byte) {
+	t.Helper()
+	e, err := r.Edit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	release, err := makeRelease(t.Context(), opts, e, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := e.AddBytes(t.Context(), release.InitramfsChunks.Target, encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release.InitramfsChunks = &a
+	manifest, err := release.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.AddBytes(t.Context(), metadata.ReleaseTarget(opts.Version, opts.Arch, metadata.ManifestFile), manifest); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Commit(t.Context(), opts.Keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that has not changed costs its map.
+func TestDeltasOfUnchanged(t *testing.T) {
+	r, keys := newRepo(t)
+	data := randomBytes(2*metadata.MinChunked, 1)
+	mustPublish(t, r, largeRelease(t, keys, "1", data))
+	p := mustPublish(t, r, largeRelease(t, keys, "2", data))
+	if len(p.Deltas) != 1 || p.Deltas[0].Initramfs != p.Release.InitramfsChunks.Length || p.Deltas[0].Requests != 1 {
+		t.Errorf("%+v, with a map of %d bytes", p.Deltas, p.Release.InitramfsChunks.Length)
 	}
 }
 
@@ -221,7 +303,8 @@ func TestDeltas(t *testing.T) {
 			if d.Version == "1" {
 				least, most = p.Release.Initramfs.Length, p.Release.Initramfs.Length
 			}
-			if d.Bytes < least || d.Bytes > most || d.Initramfs != d.Bytes || d.Requests != 1 {
+			// The kernel is too short for a map: all of it is fetched, changed or not.
+			if d.Initramfs < least || d.Initramfs > most || d.Bytes != d.Initramfs+p.Release.Kernel.Length || d.Requests != 2 || d.Of != p.Release.Size() {
 				t.Errorf("%d: %+v", i, d)
 			}
 		}

@@ -184,7 +184,7 @@ func (v *verifier) checkTargets(ctx context.Context) error {
 				v.progress(v.result.Bytes+done, total)
 			}
 		}
-		if err := checkTarget(ctx, v.from, t.Artifact, progress); err != nil {
+		if err := v.checkContent(ctx, t.Artifact, progress); err != nil {
 			return err
 		}
 		v.result.Bytes += t.Length
@@ -207,6 +207,11 @@ func (v *verifier) find(want metadata.Artifact) (err error) {
 
 // checkTarget streams a target and compares length and hash.
 func checkTarget(ctx context.Context, from storage.Reader, want metadata.Artifact, progress func(done int64)) error {
+	return checkTargetTo(ctx, io.Discard, from, want, progress)
+}
+
+// checkTargetTo does so, and writes it to w.
+func checkTargetTo(ctx context.Context, w io.Writer, from storage.Reader, want metadata.Artifact, progress func(done int64)) error {
 	f, _, err := from.Open(ctx, targetFile(want.Target, want.SHA256))
 	if errors.Is(err, fs.ErrNotExist) {
 		return spoiled(want.Target, ReasonBadRepository, "target %s is missing: %w", want.Target, err)
@@ -216,7 +221,7 @@ func checkTarget(ctx context.Context, from storage.Reader, want metadata.Artifac
 		return fmt.Errorf("target %s: %w", want.Target, err)
 	}
 	defer f.Close()
-	sum, length, err := storage.CopyHashed(ctx, io.Discard, &watched{f, 0, progress})
+	sum, length, err := storage.CopyHashed(ctx, w, &watched{f, 0, progress})
 	switch {
 	case err != nil:
 		return fmt.Errorf("target %s: %w", want.Target, err)
