@@ -108,6 +108,11 @@ func TestEverySystemCall(t *testing.T) {
 
 func table(rows []row) string {
 	var b strings.Builder
+	share := "Every call"
+	if !*all {
+		share = fmt.Sprintf("A share, seed %d: every call whose number is in steps of %d, or of less in short runs", *seed, *stride)
+	}
+	fmt.Fprintf(&b, "%s.\n\n", share)
 	b.WriteString("| run | calls that change something | kills | broken promises | time |\n|---|---|---|---|---|\n")
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", r.story, r.calls, r.kills, r.broken, r.took.Round(time.Second))

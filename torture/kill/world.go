@@ -94,6 +94,9 @@ func (w *world) publishAll(ctx context.Context) error {
 	if err := os.WriteFile(w.path("root.json"), w.root, 0o600); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(w.path("served"), 0o700); err != nil {
+		return err
+	}
 	for _, version := range []string{"1", "2", "3"} {
 		if err := errors.Join(os.WriteFile(w.path(version+".vmlinuz"), kernel(version), 0o600),
 			os.WriteFile(w.path(version+".initramfs"), initramfs(version), 0o600)); err != nil {
@@ -149,9 +152,7 @@ func (w *world) note(r *metadata.Release) error {
 }
 
 func (w *world) path(elem ...string) string {
-	path := filepath.Join(append([]string{w.dir}, elem...)...)
-	_ = os.MkdirAll(filepath.Dir(path), 0o700) // what cannot be made is found missing at once
-	return path
+	return filepath.Join(append([]string{w.dir}, elem...)...)
 }
 
 func sum(b []byte) string {
