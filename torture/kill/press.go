@@ -40,7 +40,7 @@ func (p *press) editions(ctx context.Context) ([]*edition, error) {
 		return nil, err
 	}
 	publish := func(version string) []string {
-		return []string{"publish", "--version", version, "--kernel", p.path(version + ".vmlinuz"), "--initramfs", p.path(version + ".initramfs"), "--arch", arch}
+		return []string{"publish", "--unsafe-any-initramfs", "--version", version, "--kernel", p.path(version + ".vmlinuz"), "--initramfs", p.path(version + ".initramfs"), "--arch", arch}
 	}
 	for _, command := range [][]string{{"init", "--unsafe-plaintext-keys"}, publish("1")} {
 		if err := run(p.repoTool, p.arguments(command)...); err != nil {
