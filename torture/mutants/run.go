@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // outcome is what came of a mutant.
@@ -118,6 +119,13 @@ func (b *workshop) baseline(ctx context.Context, pkg string, all []mutant) basel
 	return baseline{r.passed, err}
 }
 
+// endAll has the end of a command's context end all of its processes: go test, the test,
+// and what that has started.
+func endAll(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
+
 // result is what a run of tests said.
 type result struct {
 	passed  []string // without subtests
@@ -136,6 +144,7 @@ func (b *workshop) goTest(ctx context.Context, dir, pkg, run string, more ...str
 	cmd := exec.CommandContext(ctx, "go", append(args, "./"+pkg)...)
 	cmd.Dir = b.root
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	endAll(cmd)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -186,6 +195,7 @@ func (b *workshop) tell(ctx context.Context, story, overlay string) (broken stri
 	cmd := exec.CommandContext(ctx, b.torture, "-short", "-draws", "100", "-updates", "0", "-wholes", "0",
 		"-stories", story, "-overlay", overlay, "-recordings", filepath.Join(b.dir, "recordings"))
 	cmd.Dir = b.root
+	endAll(cmd)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
