@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tufboot/image"
 )
@@ -78,6 +79,19 @@ func newDiskFile(t *testing.T, names ...string) string {
 	return file
 }
 
+// removePartitions fails if one is in use for longer than an agent of another test needs
+// to look at it.
+func removePartitions(t *testing.T, device string) {
+	t.Helper()
+	for range 100 {
+		if exec.Command("partx", "-d", device).Run() == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("partitions of %s are in use", device)
+}
+
 // newDiskFrom shows a disk's file to the kernel.
 func newDiskFrom(t *testing.T, file string) *testDisk {
 	t.Helper()
@@ -85,7 +99,7 @@ func newDiskFrom(t *testing.T, file string) *testDisk {
 	d := &testDisk{t: t, file: file}
 	d.device = run(t, "mount", "", "losetup", "--show", "-f", file)
 	t.Cleanup(func() {
-		run(t, "util-linux", "", "partx", "-d", d.device)
+		removePartitions(t, d.device)
 		run(t, "mount", "", "losetup", "-d", d.device)
 	})
 	// Whoever looked at all disks while the last user of this one removed its partitions
