@@ -449,3 +449,24 @@ func TestNoBundle(t *testing.T) {
 		}
 	}
 }
+
+// TestBundleIsNotPublishedTo: nor is what is left of one without its bundle.json, which
+// lacks files of the repository that it was made from.
+func TestBundleIsNotPublishedTo(t *testing.T) {
+	_, s, keys := bundleSource(t)
+	dir := filepath.Join(t.TempDir(), "stick")
+	if _, err := BundleFolder(t.Context(), s, dir, bundleOptions(t)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), storage.NewFolder(dir), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Refresh(t.Context(), RefreshOptions{Keys: keys, All: true})
+	wantReason(t, err, ReasonBundle)
+	if err := os.Remove(filepath.Join(dir, bundleFile)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Refresh(t.Context(), RefreshOptions{Keys: keys, All: true})
+	wantReason(t, err, ReasonBadRepository)
+}

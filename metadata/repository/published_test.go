@@ -65,3 +65,33 @@ func TestPutBack(t *testing.T) {
 	}
 	refused()
 }
+
+// TestOtherBytes: a file that reads as what was signed and is not byte for byte what
+// the file above it names is not built upon.
+func TestOtherBytes(t *testing.T) {
+	r, keys := newRepo(t)
+	publish(t, r, keys, "1")
+	for _, name := range []string{Snapshot, Targets} {
+		files, err := filepath.Glob(filepath.Join(r.Place(), "metadata", "*."+name+".json"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %v", name, files, err)
+		}
+		for _, path := range files {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.Refresh(t.Context(), RefreshOptions{Keys: keys, All: true}); !isInvalid(err) {
+			t.Errorf("%s with a byte more: %v", name, err)
+		}
+		for _, path := range files {
+			if data, err := os.ReadFile(path); err != nil || os.WriteFile(path, data[:len(data)-1], 0o600) != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
