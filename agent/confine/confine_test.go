@@ -126,11 +126,20 @@ func realWork() map[string]func() error {
 		"raw IP":            func() error { return closed(unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)) },
 		"a device node":     func() error { return unix.Mknod("/none/x", unix.S_IFBLK, 0) },
 		"reboot":            func() error { return unix.Reboot(0x7fffffff) },
-		"a host name":       func() error { return unix.Sethostname(nil) },
+		"a host name":       sameHostName,
 		"a detached mount":  detachedMount,
 		"another thread":    func() error { return <-inNewThread(func() error { return nil }) },
 		"TCP to the server": dial,
 	}
+}
+
+// sameHostName gives the machine the name that it has.
+func sameHostName() error {
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	return unix.Sethostname([]byte(name))
 }
 
 func unmap(b []byte) error {
