@@ -54,7 +54,8 @@ func (s *Server) URL(name string) string {
 }
 
 // StallAt makes the server stop for good in the next request for a file whose
-// path ends in suffix, after as many bytes. The request ends with its client.
+// path ends in suffix, after as many bytes. The request ends with its client. A request
+// for the first byte alone, by which the agent sees whether a file is there, is none.
 func (s *Server) StallAt(suffix string, after int64) *Stall {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +86,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
 	stall := s.stall
-	if stall != nil && strings.HasSuffix(file, stall.suffix) {
+	if stall != nil && strings.HasSuffix(file, stall.suffix) && r.Header.Get("Range") != "bytes=0-0" {
 		s.stall = nil
 		w = &stallingWriter{ResponseWriter: w, request: r, stall: stall}
 	}
