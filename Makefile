@@ -35,7 +35,7 @@ CYCLONEDX  := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 # minutes: it sees only those that do several things at once.
 SLOW_KEYS  := /repo-tool /metadata/repository
 
-.PHONY: help deps build unit test test-cluster e2e demo image fuzz lint vuln repro sbom testdata docs bench microbench torture mutants kill clean size
+.PHONY: help deps build unit test test-cluster e2e demo image fuzz lint vuln repro sbom testdata docs bench microbench torture cuts faults mutants kill clean size
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -101,7 +101,7 @@ proof-e2e:
 	$(E2E)
 
 proof-cuts:
-	$(MAKE) --no-print-directory torture TORTURE=-short
+	$(MAKE) --no-print-directory cuts CUTS=-short
 
 # Kubernetes is built from source into the user's cache folder: 9 minutes on two
 # quiet cores, once. The rest takes 5.
@@ -159,11 +159,23 @@ microbench: ## run the Go benchmarks; their output is in build/bench-tools/micro
 	@mkdir -p $(BENCH)
 	set -o pipefail; go test -run '^$$' -bench . -benchmem -benchtime 0.2s -count 5 ./grub ./metadata/chunks ./metadata/quick | tee $(BENCH)/micro.txt
 
-# TORTURE=-short tries the share that `make test` does; TORTURE='-case good-bios:120:3'
-# one case. With it no figures are written. Recordings are kept in build/torture.
-torture: deps ## cut the power at every write of an update; write docs/reliability.md
+# The order is that of the page. Each part can be run alone, too.
+torture: ## try everything that could break a promise (75 minutes on two cores); write and print docs/reliability.md
+	$(MAKE) --no-print-directory cuts
+	$(MAKE) --no-print-directory kill
+	$(MAKE) --no-print-directory mutants
+	$(MAKE) --no-print-directory faults
+	$(MAKE) --no-print-directory fuzz FUZZ_TIME=20s
+	@sed -n '/^## /h; /^<!-- [a-z]* -->$$/,/^<!-- \//{/^<!-- [a-z]/{x;p;x};/^<!--/!p}' docs/reliability.md
+
+# CUTS=-short tries the share that `make test` does; CUTS='-case good-bios:120:3' one
+# case. With it no figures are written. Recordings are kept in build/torture.
+cuts: deps ## cut the power at every write of an update; write docs/reliability.md
 	@mkdir -p build
-	@go build -o build/torture-run ./torture && $(SUDO) build/torture-run $(or $(TORTURE),-docs docs/reliability.md)
+	@go build -o build/torture-run ./torture && $(SUDO) build/torture-run $(or $(CUTS),-docs docs/reliability.md)
+
+faults: deps ## run every test that docs/reliability.md names, and count their cases
+	@go build -o build/faults-run ./torture/faults && $(SUDO) build/faults-run
 
 # MUTANTS=-list lists them; MUTANTS='-only REGEXP' runs some.
 mutants: deps ## take every protection out, one at a time: the tests must notice; write docs/reliability.md
