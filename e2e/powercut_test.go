@@ -17,6 +17,7 @@ func TestPowerCutWhileTheSlotIsWritten(t *testing.T) {
 	n := newNode(t, machine.BIOS)
 	n.start()
 	n.comesUp("A", "v1", 0)
+	n.gatePasses() // else it may have the lock
 	cuts := []struct {
 		name, file string
 		after      int64
@@ -31,7 +32,11 @@ func TestPowerCutWhileTheSlotIsWritten(t *testing.T) {
 			stall := n.lab.Server.StallAt(cut.file, cut.after)
 			// The releases differ in little: else there would be no download to cut.
 			n.must(n.m.Begin("agent update --no-delta"))
-			<-stall.Reached
+			select {
+			case <-stall.Reached:
+			case <-time.After(machine.Timeout):
+				n.Fatalf("the download does not get that far\n%s", n.m.Serial.Tail(20))
+			}
 			n.envHas("boot_success=1", "active_slot=A", "A_ok=1", "B_ok=0")
 			n.kill()
 			n.start()
